@@ -1,0 +1,99 @@
+"""What every test has, and what is left out on this machine.
+
+Nothing here is faked. A test has a workbench in a folder of its own. KUBECONFIG of a test that is
+not marked `cluster` names a file that does not exist, so that none touches a cluster by accident; a
+cluster is only ever the one that KUBECONFIG named at the start, never that of `~/.kube`.
+
+Tests marked `docker` or `cluster` use a real engine and a real cluster, and are skipped where there
+is none. The last lines of a run name what was skipped, so that it is not taken for a full one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections import Counter
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+if TYPE_CHECKING:
+    from kindling.testing.workbench import Workbench
+
+_SKIPPED: Counter[str] = Counter()
+
+
+@pytest.fixture(autouse=True)
+def _no_ambient_cluster(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    if "cluster" not in request.keywords:
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Workbench:
+    """A workbench. Tests marked `cluster` see the cluster of the environment."""
+    from kindling.testing.workbench import Workbench
+
+    return Workbench(tmp_path, {"KUBECONFIG": os.environ["KUBECONFIG"]})
+
+
+@cache
+def _docker_missing() -> str:
+    """Why tests marked `docker` cannot run here; empty when they can."""
+    program = shutil.which("docker")
+    if program is None:
+        return "there is no `docker` program"
+    try:
+        done = subprocess.run([program, "version"], capture_output=True, timeout=20, check=False)
+    except subprocess.TimeoutExpired:
+        return "the Docker engine does not answer"
+    return "" if done.returncode == 0 else "no Docker engine answers"
+
+
+@cache
+def _cluster_missing() -> str:
+    """Why tests marked `cluster` cannot run here; empty when they can."""
+    paths = [Path(part) for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if not paths:
+        return "KUBECONFIG is not set"
+    config = next((path for path in paths if path.is_file()), None)
+    if config is None:
+        return "KUBECONFIG names no file"
+    document = yaml.safe_load(config.read_text(encoding="utf-8"))
+    for entry in document.get("clusters") or []:
+        server = urlsplit(entry["cluster"]["server"])
+        try:
+            with socket.create_connection((server.hostname, server.port or 443), timeout=5):
+                return _docker_missing()
+        except OSError:
+            continue
+    return "the cluster of KUBECONFIG does not answer"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for mark, missing in (("cluster", _cluster_missing), ("docker", _docker_missing)):
+            if item.get_closest_marker(mark) is None:
+                continue
+            reason = missing()
+            if reason:
+                item.add_marker(pytest.mark.skip(reason=f"marked `{mark}`: {reason}"))
+                break
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and isinstance(report.longrepr, tuple):
+        _SKIPPED[str(report.longrepr[2]).removeprefix("Skipped: ")] += 1
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for reason, count in sorted(_SKIPPED.items()):
+        terminalreporter.write_line(f"not run: {count} x {reason}")
