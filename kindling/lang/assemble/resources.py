@@ -1,0 +1,428 @@
+"""Which objects are one resource, and what `k8s_resource` says of it.
+
+The rules are Tilt's. A workload (an object that makes pods, runs an image we build, or is of a
+declared kind) is a resource of its own; what `objects=` names moves there; a Service joins the
+workload whose pods it selects; the rest is `uncategorized`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kindling.errors import ConfigError, nearest
+from kindling.graph.node import Trigger, Where
+from kindling.graph.spec import ObjectRef, Readiness
+from kindling.lang.assemble.images import Image, Images
+from kindling.lang.declared import (
+    CustomDeploy,
+    Declarations,
+    DiscoveryStrategy,
+    KindDeclaration,
+    Link,
+    ObjectSelector,
+    PortForward,
+    Remark,
+    ResourceConfiguration,
+    WorkloadId,
+)
+from kindling.objects.identity import api_group, object_ref, with_namespace
+from kindling.objects.inject import Named, named_images
+from kindling.objects.jsonpath import parse_json_path
+from kindling.objects.workloads import (
+    is_workload,
+    pod_templates,
+    selector_matches,
+    service_selector,
+)
+
+__all__ = ["UNCATEGORIZED", "Resource", "Resources", "Taken"]
+
+UNCATEGORIZED = "uncategorized"
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True, eq=False)
+class Taken:
+    """One object of a `k8s_yaml` call, with what was found out about it."""
+
+    ref: ObjectRef
+    manifest: dict[str, Any]
+    where: Where
+    source: str
+    kinds: tuple[KindDeclaration, ...] = ()
+    images: tuple[Image, ...] = ()
+    named: Named = field(default_factory=lambda: Named())
+    workload: bool = False
+    owner: Resource | None = None
+    moved: Where | None = None
+    """Where an `objects=` put it into its resource."""
+
+    @property
+    def place(self) -> str:
+        """Where it was declared, with its file when it came from one."""
+        return f"{self.where} ({self.source})" if self.source else str(self.where)
+
+
+@dataclass(slots=True, eq=False)
+class Resource:
+    """One resource of Kubernetes objects, or of a custom deploy, and its configuration so far."""
+
+    name: str
+    where: Where
+    main: Taken | None = None
+    """The workload it was made for."""
+    objects: list[Taken] = field(default_factory=list)
+    deploy: CustomDeploy | None = None
+    port_forwards: list[tuple[PortForward, Where]] = field(default_factory=list)
+    selectors: list[Pairs] = field(default_factory=list)
+    trigger: Trigger | None = None
+    resource_deps: list[tuple[str, Where]] = field(default_factory=list)
+    auto_init: bool = True
+    readiness: Readiness | None = None
+    links: list[Link] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    recreate: bool = False
+    strategy: DiscoveryStrategy = DiscoveryStrategy.DEFAULT
+
+    def configure(self, said: ResourceConfiguration) -> None:
+        """Add what one `k8s_resource` call says: lists grow, the last scalar wins."""
+        self.port_forwards += [(forward, said.where) for forward in said.port_forwards]
+        self.selectors += said.extra_pod_selectors
+        self.resource_deps += [(name, said.where) for name in said.resource_deps]
+        self.links += said.links
+        self.labels += said.labels
+        self.trigger = self.trigger if said.trigger is None else said.trigger
+        self.auto_init = self.auto_init if said.auto_init is None else said.auto_init
+        self.readiness = self.readiness if said.pod_readiness is None else said.pod_readiness
+        self.recreate = self.recreate if said.recreate is None else said.recreate
+        self.strategy = said.discovery_strategy or self.strategy
+
+
+class Resources:
+    """All resources of one evaluation that have to do with Kubernetes, by name, in order.
+
+    Raises:
+        ConfigError: A duplicate object, a name that is taken or unknown, a selector that does not
+        name
+            exactly one object.
+    """
+
+    def __init__(self, declarations: Declarations, namespace: str, images: Images) -> None:
+        self._declarations = declarations
+        self.by_name: dict[str, Resource] = {}
+        _check_paths(declarations.kinds)
+        self.objects = _take_in(declarations, namespace)
+        for taken in self.objects:
+            _look_into(taken, declarations.kinds, images)
+        self.remarks = tuple(_paths_to_nothing(declarations.kinds, self.objects))
+        self._make_workloads()
+        for deploy in declarations.custom_deploys:
+            self._add(Resource(deploy.name, deploy.where, deploy=deploy))
+        for said in declarations.resources:
+            self._configure(said)
+        self._gather()
+
+    # One resource for each workload --------------------------------------------------------------
+
+    def _make_workloads(self) -> None:
+        workloads = [taken for taken in self.objects if taken.workload]
+        for taken, name in zip(workloads, self._names(workloads), strict=True):
+            resource = Resource(name, taken.where, main=taken, objects=[taken])
+            taken.owner = resource
+            self._add(resource)
+
+    def _names(self, workloads: Sequence[Taken]) -> list[str]:
+        hook = self._declarations.name_workload
+        if hook is not None:
+            return [
+                hook(
+                    WorkloadId(
+                        t.ref.name, t.ref.kind, t.ref.namespace, api_group(t.ref.api_version)
+                    )
+                )
+                for t in workloads
+            ]
+        longer: list[Callable[[ObjectRef], str]] = [
+            lambda ref: ref.name,
+            lambda ref: f"{ref.name}:{ref.kind.lower()}",
+            lambda ref: f"{ref.name}:{ref.kind.lower()}:{ref.namespace}",
+            lambda ref: (
+                f"{ref.name}:{ref.kind.lower()}:{ref.namespace}:{api_group(ref.api_version)}"
+            ),
+        ]
+        names = [""] * len(workloads)
+        open_ = list(range(len(workloads)))
+        for spell in longer:
+            counts: dict[str, int] = {}
+            for at in open_:
+                names[at] = spell(workloads[at].ref)
+                counts[names[at]] = counts.get(names[at], 0) + 1
+            open_ = [at for at in open_ if counts[names[at]] > 1]
+        return names
+
+    def _add(self, resource: Resource) -> None:
+        if (first := self.by_name.get(resource.name)) is not None:
+            raise ConfigError(
+                f"{resource.where}: a resource is already called `{resource.name}`",
+                details=[f"first at {first.where}"],
+                hint="Give one of them another name (`new_name=` of k8s_resource).",
+            )
+        self.by_name[resource.name] = resource
+
+    # What the file says of them -------------------------------------------------------------------
+
+    def _configure(self, said: ResourceConfiguration) -> None:
+        if said.workload:
+            resource = self._find(said)
+            if said.new_name and said.new_name != resource.name:
+                del self.by_name[resource.name]
+                resource.name = said.new_name
+                self._add(resource)
+        else:
+            resource = Resource(said.new_name, said.where)
+            self._add(resource)
+        for selector in said.objects:
+            self._move(selector, resource, said.where)
+        resource.configure(said)
+
+    def _find(self, said: ResourceConfiguration) -> Resource:
+        if (resource := self.by_name.get(said.workload)) is not None:
+            return resource
+        selector = _parse_selector(said.workload)
+        hits = [
+            taken.owner
+            for taken in self.objects
+            if taken.workload and taken.owner is not None and _selects(selector, taken.ref)
+        ]
+        if len(hits) == 1:
+            return hits[0]
+        known = list(self.by_name)
+        if len(hits) > 1:
+            raise ConfigError(
+                f"{said.where}: `{said.workload}` may be any of several resources",
+                details=[f"[{', '.join(hit.name for hit in hits)}]"],
+                hint="Write the name of one of them.",
+            )
+        unknown = f"{said.where}: there is no workload `{said.workload}`"
+        if any(taken.ref.name == said.workload for taken in self.objects):
+            raise ConfigError(
+                f"{unknown}: the object of that name makes no pods",
+                hint=f'Write `k8s_resource(new_name = "{said.workload}", objects = [...])`, '
+                "or declare its kind with k8s_kind.",
+            )
+        raise ConfigError(
+            unknown,
+            details=[f"known: [{', '.join(known)}]"] if known else ["no object makes pods"],
+            hint=nearest(said.workload, known),
+        )
+
+    def _move(self, selector: ObjectSelector, resource: Resource, where: Where) -> None:
+        hits = [taken for taken in self.objects if _selects(selector, taken.ref)]
+        if len(hits) != 1:
+            raise _not_one(selector, hits, self.objects, where)
+        taken = hits[0]
+        if taken.moved is not None and taken.owner is not resource:
+            assert taken.owner is not None
+            raise ConfigError(
+                f"{where}: object `{selector.text}` is already in resource `{taken.owner.name}`",
+                details=[f"put there at {taken.moved}"],
+                hint="An object belongs to one resource.",
+            )
+        if taken.owner is resource:
+            return
+        if taken.owner is not None:
+            old = taken.owner
+            old.objects.remove(taken)
+            if old.main is taken and not old.objects:
+                # A workload that moves leaves no resource behind.
+                self.by_name.pop(old.name, None)
+        taken.owner, taken.moved = resource, where
+        resource.objects.append(taken)
+
+    # What is left ---------------------------------------------------------------------------------
+
+    def _gather(self) -> None:
+        templates = [
+            (resource, taken.ref.namespace, template.labels)
+            for resource in self.by_name.values()
+            for taken in resource.objects
+            for template in pod_templates(taken.manifest)
+        ]
+        by_label: dict[tuple[str, str, str], list[int]] = {}
+        for at, (_, namespace, labels) in enumerate(templates):
+            for key, value in labels.items():
+                by_label.setdefault((namespace, key, value), []).append(at)
+        rest: list[Taken] = []
+        for taken in self.objects:
+            if taken.owner is not None:
+                continue
+            selector = _pod_selector(taken)
+            if selector:
+                key, value = next(iter(selector.items()))
+                for at in by_label.get((taken.ref.namespace, key, value), ()):
+                    resource, _, labels = templates[at]
+                    if selector_matches(selector, labels):
+                        taken.owner = resource
+                        resource.objects.append(taken)
+                        break
+            if taken.owner is None:
+                rest.append(taken)
+        if rest:
+            self._add_uncategorized(rest)
+
+    def _add_uncategorized(self, rest: list[Taken]) -> None:
+        resource = self.by_name.get(UNCATEGORIZED)
+        if resource is None:
+            resource = Resource(UNCATEGORIZED, rest[0].where)
+            self.by_name[UNCATEGORIZED] = resource
+        for taken in rest:
+            taken.owner = resource
+            resource.objects.append(taken)
+
+
+def _take_in(declarations: Declarations, namespace: str) -> list[Taken]:
+    """Every object once. A second one of the same identity is an error unless it was allowed; then
+    the later one stands, in the place of the first."""
+    taken: dict[tuple[str, str, str, str], Taken] = {}
+    for declared in declarations.objects:
+        manifest: dict[str, Any] = json.loads(declared.manifest)
+        try:
+            ref = object_ref(manifest, namespace)
+        except ConfigError as error:
+            place = f"{declared.where} ({declared.source})" if declared.source else declared.where
+            raise ConfigError(f"{place}: {error.message}", hint=error.hint) from error
+        key = (api_group(ref.api_version), ref.kind, ref.namespace, ref.name)
+        new = Taken(ref, dict(with_namespace(manifest, namespace)), declared.where, declared.source)
+        if (first := taken.get(key)) is not None and not declared.allow_duplicates:
+            raise ConfigError(
+                f"{declared.where}: object {ref} is declared twice",
+                details=[f"first at {first.place}", f"again at {new.place}"],
+                hint="Remove one of them, or say `k8s_yaml(..., allow_duplicates = True)`.",
+            )
+        taken[key] = new
+    return list(taken.values())
+
+
+def _check_paths(kinds: Iterable[KindDeclaration]) -> None:
+    for kind in kinds:
+        object_path = (kind.image_object.json_path,) if kind.image_object is not None else ()
+        for text in (*kind.image_json_paths, *object_path):
+            try:
+                parse_json_path(text)
+            except ConfigError as error:
+                raise ConfigError(f"{kind.where}: {error.message}", hint=error.hint) from error
+
+
+def _look_into(taken: Taken, kinds: Iterable[KindDeclaration], images: Images) -> None:
+    taken.kinds = tuple(kind for kind in kinds if _is_of_kind(kind, taken.ref))
+    paths = tuple(path for kind in taken.kinds for path in kind.image_json_paths)
+    objects = tuple(kind.image_object for kind in taken.kinds if kind.image_object is not None)
+    taken.named = named_images(
+        taken.manifest, paths, [(o.json_path, o.repo_field, o.tag_field) for o in objects]
+    )
+    found: dict[str, Image] = {}
+    for text in (*taken.named.images, *taken.named.declared):
+        if (image := images.find(text)) is not None:
+            found[image.name] = image
+    for text in taken.named.env:
+        image = images.find(text)
+        if image is not None and image.declaration.match_in_env_vars:
+            found[image.name] = image
+    taken.images = tuple(found.values())
+    taken.workload = (
+        is_workload(taken.manifest)
+        or bool(taken.images)
+        or any(kind.workload for kind in taken.kinds)
+    )
+
+
+def _paths_to_nothing(
+    kinds: Iterable[KindDeclaration], objects: Iterable[Taken]
+) -> Iterator[Remark]:
+    """A remark for every declared path that leads nowhere in all objects of its kind."""
+    objects = list(objects)
+    for kind in kinds:
+        ours = [taken for taken in objects if kind in taken.kinds]
+        object_path = (kind.image_object.json_path,) if kind.image_object is not None else ()
+        for text in (*kind.image_json_paths, *object_path) if ours else ():
+            path = parse_json_path(text)
+            if not any(path.find(taken.manifest) for taken in ours):
+                names = ", ".join(f"{taken.ref.kind}/{taken.ref.name}" for taken in ours[:5])
+                yield Remark(f"`{text}` leads to nothing in {names}", where=kind.where)
+
+
+def _is_of_kind(kind: KindDeclaration, ref: ObjectRef) -> bool:
+    pairs = (
+        (kind.kind, ref.kind),
+        (kind.api_version, ref.api_version),
+        (kind.name, ref.name),
+        (kind.namespace, ref.namespace),
+    )
+    return all(
+        not pattern or re.search(pattern, value, re.IGNORECASE) is not None
+        for pattern, value in pairs
+    )
+
+
+def _pod_selector(taken: Taken) -> dict[str, str]:
+    """The pod labels that a Service or a PodDisruptionBudget selects."""
+    selector = service_selector(taken.manifest)
+    if selector is None and taken.ref.kind == "PodDisruptionBudget":
+        spec = taken.manifest.get("spec")
+        inner = spec.get("selector") if isinstance(spec, dict) else None
+        labels = inner.get("matchLabels") if isinstance(inner, dict) else None
+        selector = labels if isinstance(labels, dict) else None
+    return dict(selector or {})
+
+
+def _parse_selector(text: str) -> ObjectSelector:
+    parts = [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\):", text)]
+    name, kind, namespace, group = (*parts[:4], *[""] * (4 - len(parts[:4])))
+    return ObjectSelector(text, name, kind, namespace, group)
+
+
+def _selects(selector: ObjectSelector, ref: ObjectRef) -> bool:
+    pairs = (
+        (selector.name, ref.name),
+        (selector.kind, ref.kind),
+        (selector.namespace, ref.namespace),
+        (selector.group, api_group(ref.api_version)),
+    )
+    return all(not wanted or wanted.lower() == value.lower() for wanted, value in pairs)
+
+
+def _full_name(ref: ObjectRef) -> str:
+    parts = [ref.name, ref.kind.lower(), ref.namespace, api_group(ref.api_version)]
+    escaped = [part.replace(":", "\\:") for part in parts]
+    while escaped and not escaped[-1]:
+        escaped.pop()
+    return ":".join(escaped)
+
+
+def _not_one(
+    selector: ObjectSelector, hits: list[Taken], known: list[Taken], where: Where
+) -> ConfigError:
+    if hits:
+        return ConfigError(
+            f"{where}: `{selector.text}` names {len(hits)} objects",
+            details=[f"[{', '.join(_full_name(hit.ref) for hit in hits)}]"],
+            hint="Write more of the name: `name:kind:namespace:group`.",
+        )
+    names = [_full_name(taken.ref) for taken in known]
+    short = {taken.ref.name: _full_name(taken.ref) for taken in known}
+    close = nearest(selector.name, short) or nearest(selector.text, names)
+    for name, full in short.items():
+        if close == f"Did you mean `{name}`?":
+            close = f"Did you mean `{full}`?"
+            break
+    shown = [*names[:20], *(["..."] if len(names) > 20 else [])]
+    return ConfigError(
+        f"{where}: `{selector.text}` names no object",
+        details=[f"known: [{', '.join(shown)}]"] if names else ["no object is declared"],
+        hint=close,
+    )

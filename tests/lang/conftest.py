@@ -1,0 +1,14 @@
+"""A project folder to evaluate Kindlingfiles in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kindling.testing.project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
