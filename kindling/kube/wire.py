@@ -1,0 +1,292 @@
+"""Requests to one API server: connections, credentials, time limits and the mapping of errors.
+
+Everything that reaches the server passes through here. Credentials are renewed before they expire,
+and once more when the server rejects them, so that a session outlives the tokens it began with: a
+request never carries a token older than the kubeconfig (or its login program) can give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kindling.errors import ClusterError
+from kindling.kube.contexts import KubeContext
+from kindling.kube.credentials import Credentials, load_credentials
+from kindling.kube.errors import (
+    UnreachableError,
+    error_of_exception,
+    error_of_response,
+)
+
+if TYPE_CHECKING:
+    import aiohttp
+
+__all__ = ["Answer", "Params", "Wire"]
+
+Params = Sequence[tuple[str, str]]
+
+_CONNECT_LIMIT = 10.0
+
+
+class Answer:
+    """A response whose status is good."""
+
+    __slots__ = ("body", "code", "headers")
+
+    def __init__(self, code: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.code = code
+        self.body = body
+        self.headers = headers
+
+    def json(self) -> Any:
+        """The body as JSON values."""
+        return json.loads(self.body) if self.body else {}
+
+
+class Wire:
+    """One API server. Make it with a context and the merged kubeconfig it stands in.
+
+    `reread` gives the kubeconfig as it is now, for renewing credentials.
+    """
+
+    def __init__(
+        self,
+        context: KubeContext,
+        reread: Callable[[], Mapping[str, Any]],
+        environment: Mapping[str, str],
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.context = context
+        self._reread = reread
+        self._environment = environment
+        self._now = now
+        self._credentials: Credentials | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._retired: list[aiohttp.ClientSession] = []
+        self._loading = asyncio.Lock()
+
+    @property
+    def server(self) -> str:
+        return self.context.server.rstrip("/")
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        *,
+        params: Params = (),
+        body: Any = None,
+        content_type: str = "application/json",
+        timeout: float,
+    ) -> Answer:
+        """One request and its whole answer.
+
+        Raises:
+            ClusterError: Anything but a 2xx, or no answer within `timeout` seconds.
+        """
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        headers = {"Accept": "application/json"}
+        if data is not None:
+            headers["Content-Type"] = content_type
+        try:
+            async with asyncio.timeout(timeout):
+                stale: Credentials | None = None
+                while True:
+                    session, used = await self._connected(stale)
+                    async with session.request(
+                        method,
+                        self.server + path,
+                        params=params,
+                        data=data,
+                        headers={**headers, **_authorization(used)},
+                        allow_redirects=False,
+                        **self._options(),
+                    ) as response:
+                        answer = await response.read()
+                    if response.status == 401 and stale is None:
+                        stale = used
+                        continue
+                    if response.status >= 300:
+                        raise error_of_response(
+                            response.status, answer, doing, headers=response.headers
+                        )
+                    return Answer(response.status, answer, response.headers)
+        except (ClusterError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            if not _is_wire(error):
+                raise
+            raise error_of_exception(error, doing, self.server) from error
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, doing: str, *, params: Params = (), timeout: float
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """A GET whose body is read as it comes. `timeout` covers the time until it begins.
+
+        Breaks of the connection while it is read come out as `ClusterError` too.
+        """
+        response: aiohttp.ClientResponse | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                stale: Credentials | None = None
+                while True:
+                    session, used = await self._connected(stale)
+                    opened = response = await session.get(
+                        self.server + path,
+                        params=params,
+                        headers={"Accept": "application/json, */*", **_authorization(used)},
+                        allow_redirects=False,
+                        **self._options(),
+                    )
+                    if opened.status == 401 and stale is None:
+                        stale = used
+                        opened.release()
+                        continue
+                    break
+                if opened.status >= 300:
+                    raise error_of_response(
+                        opened.status, await opened.read(), doing, headers=opened.headers
+                    )
+            yield opened.content
+        except (ClusterError, asyncio.CancelledError, GeneratorExit):
+            raise
+        except Exception as error:
+            if not _is_wire(error):
+                raise
+            raise error_of_exception(error, doing, self.server) from error
+        finally:
+            if response is not None:
+                response.close()
+
+    async def websocket(
+        self, path: str, doing: str, *, params: Params = (), protocol: str, timeout: float
+    ) -> aiohttp.ClientWebSocketResponse:
+        """A WebSocket that speaks `protocol`; the caller closes it."""
+        import aiohttp
+
+        try:
+            async with asyncio.timeout(timeout):
+                stale: Credentials | None = None
+                while True:
+                    session, used = await self._connected(stale)
+                    try:
+                        socket: aiohttp.ClientWebSocketResponse = await session.ws_connect(
+                            "ws" + self.server.removeprefix("http") + path,
+                            params=params,
+                            protocols=(protocol,),
+                            headers=_authorization(used),
+                            max_msg_size=0,
+                            autoping=True,
+                            heartbeat=30.0,
+                            **self._options(),
+                        )
+                        return socket
+                    except aiohttp.WSServerHandshakeError as error:
+                        if error.status == 401 and stale is None:
+                            stale = used
+                            continue
+                        body = json.dumps({"kind": "Status", "message": error.message}).encode()
+                        raise error_of_response(error.status, body, doing) from error
+        except (ClusterError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            if not _is_wire(error):
+                raise
+            raise error_of_exception(error, doing, self.server) from error
+
+    @asynccontextmanager
+    async def limit(self, timeout: float, doing: str) -> AsyncIterator[None]:
+        """A time limit over several requests that serve one purpose."""
+        try:
+            async with asyncio.timeout(timeout):
+                yield
+        except TimeoutError as error:
+            raise error_of_exception(error, doing, self.server) from error
+
+    async def close(self) -> None:
+        """End all connections."""
+        sessions = [*self._retired, *([self._session] if self._session else [])]
+        self._session = None
+        self._retired.clear()
+        for session in sessions:
+            await session.close()
+
+    async def _connected(
+        self, stale: Credentials | None
+    ) -> tuple[aiohttp.ClientSession, Credentials]:
+        """A session and the credentials to use with it, newer ones than `stale`."""
+        async with self._loading:
+            known = self._credentials
+            if known is None or known is stale or self._now() >= known.renew_at:
+                known = await self._load(known)
+            if self._session is None:
+                self._session = await self._connect(known)
+            return self._session, known
+
+    async def _load(self, known: Credentials | None) -> Credentials:
+        raw = await asyncio.to_thread(self._reread)
+        loaded = await load_credentials(raw, self.context, self._environment, self._now())
+        if loaded.server != self.server:
+            raise UnreachableError(
+                f"The context `{self.context.name}` now leads to another server: {loaded.server} "
+                f"in place of {self.server}",
+                hint="Start kindling again to work with that cluster",
+            )
+        if self._session and known and known.fingerprint != loaded.fingerprint:
+            # Streams that are open go on with the certificate they began with.
+            self._retired.append(self._session)
+            self._session = None
+        self._credentials = loaded
+        return loaded
+
+    async def _connect(self, credentials: Credentials) -> aiohttp.ClientSession:
+        import aiohttp
+
+        # The factory of `kubernetes` knows its TLS settings; time limits and proxies are ours.
+        configuration = credentials.client.configuration
+        configuration.connection_pool_maxsize = 0  # a watch holds a connection: any limit starves
+        configuration.client_session_kwargs = {
+            "trust_env": not self._on_this_machine(),
+            "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_LIMIT),
+            "cookie_jar": aiohttp.DummyCookieJar(),
+        }
+        session: aiohttp.ClientSession = credentials.client._create_pool_manager()
+        return session
+
+    def _options(self) -> dict[str, Any]:
+        assert self._credentials is not None
+        configuration = self._credentials.client.configuration
+        options: dict[str, Any] = {}
+        if configuration.tls_server_name:
+            options["server_hostname"] = configuration.tls_server_name
+        if configuration.proxy:
+            options["proxy"] = configuration.proxy
+        return options
+
+    def _on_this_machine(self) -> bool:
+        """A proxy of the environment is never asked for a loopback address, as in Go."""
+        host = urlsplit(self.server).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost"
+
+
+def _authorization(credentials: Credentials) -> dict[str, str]:
+    return {"Authorization": credentials.authorization} if credentials.authorization else {}
+
+
+def _is_wire(error: Exception) -> bool:
+    import aiohttp
+
+    return isinstance(error, aiohttp.ClientError | OSError | TimeoutError | ValueError)
