@@ -1,0 +1,52 @@
+"""`python -m bench`: measure what is asked for, print one table."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+
+from bench import cold_start, edit_loop, hashing, no_change
+from bench.timing import Table
+
+SECTIONS = ("start", "graph", "hash", "loop")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="bench/run", description="Measure kindling beside its peers."
+    )
+    parser.add_argument(
+        "sections",
+        nargs="*",
+        metavar="SECTION",
+        help=f"which of [{', '.join(SECTIONS)}]; all by default",
+    )
+    parser.add_argument(
+        "--sizes", default="1000,10000", help="nodes of the graphs, with commas (%(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="times each is tried (%(default)s)")
+    arguments = parser.parse_args()
+    unknown = set(arguments.sections) - set(SECTIONS)
+    if unknown:
+        parser.error(f"unknown [{', '.join(sorted(unknown))}]; known are [{', '.join(SECTIONS)}]")
+    wanted = arguments.sections or SECTIONS
+
+    table = Table()
+    if "start" in wanted:
+        cold_start.measure(table, 2 * arguments.rounds + 1)
+    if "graph" in wanted:
+        sizes = tuple(int(size) for size in arguments.sizes.split(","))
+        no_change.measure(table, sizes, arguments.rounds)
+    if "loop" in wanted:
+        edit_loop.measure(table, arguments.rounds)
+
+    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(table.render())
+    if "hash" in wanted:
+        print("\nhash of 50,000 files")
+        print("\n".join(f"  {line}" for line in hashing.measure().splitlines()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+module kindling.dev/examples/kpulse
+
+go 1.19
