@@ -1,0 +1,1 @@
+"""The API over HTTP: credentials, routing, printing, discovery and streams."""

@@ -1,0 +1,1 @@
+"""Loops that make what is there equal to what was asked for."""

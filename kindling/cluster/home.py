@@ -1,0 +1,89 @@
+"""Where a cluster keeps its state, and the names of what lies there.
+
+One folder a cluster below the user's data folder (`$XDG_DATA_HOME/kindling/clusters/NAME` on
+Linux), private to the user. Nothing of a cluster is anywhere else, but its kubeconfig entry.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from kindling.errors import UsageError
+
+__all__ = ["DEFAULT_NAME", "ClusterHome"]
+
+DEFAULT_NAME = "kindling"
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterHome:
+    """The state folder of the cluster `name`."""
+
+    name: str
+    folder: Path
+
+    @classmethod
+    def of(cls, name: str = DEFAULT_NAME, base: Path | None = None) -> ClusterHome:
+        """The home of a cluster of this user, whether it exists or not. Raises `UsageError` for a
+        name that is not a DNS label of at most 40 characters, which it must be to name a folder, a
+        kubeconfig context and a node."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"`{name}` cannot name a cluster: use at most 40 lower-case letters, digits and"
+                " dashes, with a letter or digit at both ends"
+            )
+        base = base or platformdirs.user_data_path("kindling")
+        return cls(name, base / "clusters" / name)
+
+    @property
+    def context(self) -> str:
+        """The kubeconfig context, cluster and user of it."""
+        return f"kindling-{self.name}"
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "objects.db"
+
+    @property
+    def pki(self) -> Path:
+        """Keys and certificates of the cluster's own authority, and its tokens."""
+        return self.folder / "pki"
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    @property
+    def pods(self) -> Path:
+        """A folder for each pod, by UID: volumes, logs, private layers."""
+        return self.folder / "pods"
+
+    @property
+    def volumes(self) -> Path:
+        """Persistent volumes."""
+        return self.folder / "volumes"
+
+    @property
+    def log(self) -> Path:
+        """What the background process says."""
+        return self.folder / "cluster.log"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the background process as long as it lives."""
+        return self.folder / "lock"
+
+    @property
+    def record(self) -> Path:
+        """JSON: process id, addresses and ports of the running (or last) background process."""
+        return self.folder / "running.json"
+
+    @property
+    def engine_socket(self) -> Path:
+        """Where the image builder answers Docker's API."""
+        return self.folder / "engine.sock"

@@ -1,0 +1,1 @@
+"""Service addresses, DNS and ingress, in the node's own network."""

@@ -1,0 +1,1 @@
+"""What the verbs mean: create, update, patch, delete and watch, for every kind."""

@@ -1,0 +1,1 @@
+"""Fields of every kind: shapes, defaults, validation and OpenAPI. Pure."""
