@@ -30,8 +30,8 @@ class Schema(Protocol):
         ...
 
     def validate(self, obj: Obj, before: Obj | None = None) -> tuple[Cause, ...]:
-        """What is wrong with a defaulted object; `before` is the stored one on an update, for fields
-        that may not change."""
+        """What is wrong with a defaulted object; `before` is the stored one on an update, for
+        fields that may not change."""
         ...
 
 
