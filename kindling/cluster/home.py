@@ -6,7 +6,9 @@ Linux), private to the user. Nothing of a cluster is anywhere else, but its kube
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,9 @@ class ClusterHome:
     folder: Path
 
     @classmethod
-    def of(cls, name: str = DEFAULT_NAME, base: Path | None = None) -> ClusterHome:
+    def of(
+        cls, name: str = DEFAULT_NAME, environment: Mapping[str, str] | None = None
+    ) -> ClusterHome:
         """The home of a cluster of this user, whether it exists or not. Raises `UsageError` for a
         name that is not a DNS label of at most 40 characters, which it must be to name a folder, a
         kubeconfig context and a node."""
@@ -37,8 +41,22 @@ class ClusterHome:
                 f"`{name}` cannot name a cluster: use at most 40 lower-case letters, digits and"
                 " dashes, with a letter or digit at both ends"
             )
-        base = base or platformdirs.user_data_path("kindling")
-        return cls(name, base / "clusters" / name)
+        return cls(name, _clusters(environment) / name)
+
+    @classmethod
+    def all(cls, environment: Mapping[str, str] | None = None) -> tuple[ClusterHome, ...]:
+        """Every cluster of this user that was ever started and not reset, by name."""
+        base = _clusters(environment)
+        try:
+            names = sorted(path.name for path in base.iterdir() if _NAME.fullmatch(path.name))
+        except FileNotFoundError:
+            return ()
+        return tuple(home for name in names if (home := cls(name, base / name)).exists)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was started before: there is state of it."""
+        return self.settings.is_file()
 
     @property
     def context(self) -> str:
@@ -74,16 +92,23 @@ class ClusterHome:
         return self.folder / "cluster.log"
 
     @property
-    def lock(self) -> Path:
-        """Held by the background process as long as it lives."""
-        return self.folder / "lock"
+    def settings(self) -> Path:
+        """JSON: what stays the same from start to start, such as ports."""
+        return self.folder / "cluster.json"
 
     @property
-    def record(self) -> Path:
-        """JSON: process id, addresses and ports of the running (or last) background process."""
-        return self.folder / "running.json"
+    def kubeconfig(self) -> Path:
+        """A kubeconfig that knows this cluster alone."""
+        return self.folder / "kubeconfig"
 
     @property
     def engine_socket(self) -> Path:
         """Where the image builder answers Docker's API."""
         return self.folder / "engine.sock"
+
+
+def _clusters(environment: Mapping[str, str] | None) -> Path:
+    told = (os.environ if environment is None else environment).get("XDG_DATA_HOME", "")
+    # platformdirs knows the place of each system; the variable counts on all of them, for tests.
+    data = Path(told) / "kindling" if told else platformdirs.user_data_path("kindling")
+    return data / "clusters"
