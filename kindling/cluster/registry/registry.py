@@ -1,0 +1,201 @@
+"""The registry: what the verbs mean, on objects that are in memory and on disk.
+
+Webhook configurations and APIServices are stored and not acted upon; so are RBAC objects,
+LimitRanges and ResourceQuotas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from kindling.cluster.model.api import (
+    DeleteOptions,
+    Listing,
+    Obj,
+    PatchType,
+    Selection,
+    WriteOptions,
+)
+from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.model.schema import Schemas
+from kindling.cluster.registry.listing import list_page
+from kindling.cluster.registry.memory import Memory
+from kindling.cluster.registry.served import Served
+from kindling.cluster.registry.versions import storage_key, view
+from kindling.cluster.registry.watching import Filter, Watch, Watches
+from kindling.cluster.registry.writing import Writer
+from kindling.cluster.storage.database import ObjectStore
+from kindling.cluster.storage.document import Document, encode
+
+__all__ = ["Registry"]
+
+_ANY = Selection()
+_PLAIN = WriteOptions()
+_DELETE = DeleteOptions()
+
+
+class Registry:
+    """Implements `kindling.cluster.model.api.Api` on one event loop.
+
+    `clock` gives seconds since the epoch, and is used for timestamps in objects and for nothing
+    else, so that a clock that jumps does no harm.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        schemas: Schemas,
+        *,
+        clock: Callable[[], float] = time.time,
+        bookmark_interval: float = 60.0,
+    ) -> None:
+        self._memory = Memory(store)
+        self._served = Served(schemas)
+        self._watches = Watches(self._memory)
+        self._writer = Writer(self._memory, self._served, schemas, clock)
+        self._bookmark_interval = bookmark_interval
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the database. Raises `StoreError`."""
+        self._memory.open()
+        self._served.load(self._memory)
+        self._ticker = asyncio.create_task(self._tick(), name="watch-bookmarks")
+
+    async def close(self) -> None:
+        """End every watch, finish the writes under way, and close the database."""
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+            self._ticker = None
+        await self._watches.close()
+        await asyncio.to_thread(self._memory.close)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(self._bookmark_interval)
+            self._watches.remind()
+
+    # What is served
+
+    def resources(self) -> Sequence[ResourceType]:
+        return self._served.all()
+
+    def resource(self, group: str, version: str, plural: str) -> ResourceType | None:
+        return self._served.resource(group, version, plural)
+
+    def by_kind(self, group: str, kind: str, version: str = "") -> ResourceType | None:
+        return self._served.by_kind(group, kind, version)
+
+    # Reading
+
+    @property
+    def revision(self) -> int:
+        return self._memory.revision
+
+    def get(self, resource: ResourceType, name: str, namespace: str = "") -> Obj | None:
+        place = namespace if resource.namespaced else ""
+        found = self._memory.get((storage_key(resource), place, name))
+        return view(found, resource) if found is not None else None
+
+    def select(self, resource: ResourceType, selection: Selection = _ANY) -> list[Obj]:
+        chosen = Filter.of(resource, selection)
+        return [
+            view(document, resource)
+            for document in self._memory.select(storage_key(resource), chosen.namespace)
+            if chosen.matches(document)
+        ]
+
+    def by_owner(self, uid: str) -> list[tuple[ResourceType, Obj]]:
+        found: list[tuple[ResourceType, Obj]] = []
+        for key, document in self._memory.owned(uid):
+            resource = self._served.stored_as(key[0], str(document["apiVersion"]))
+            if resource is not None:
+                found.append((resource, document))
+        return found
+
+    def list(
+        self,
+        resource: ResourceType,
+        selection: Selection = _ANY,
+        *,
+        limit: int = 0,
+        proceed: str = "",
+        resource_version: str = "",
+        match: str = "",
+    ) -> Listing:
+        return list_page(
+            self._memory,
+            resource,
+            selection,
+            limit=limit,
+            proceed=proceed,
+            resource_version=resource_version,
+            match=match,
+        )
+
+    def watch(
+        self,
+        resources: Sequence[ResourceType],
+        selection: Selection = _ANY,
+        *,
+        since: str = "",
+        bookmarks: bool = False,
+        initial: bool = False,
+    ) -> Watch:
+        return self._watches.open(
+            resources, selection, since=since, bookmarks=bookmarks, initial=initial
+        )
+
+    @staticmethod
+    def encoded(obj: Obj) -> bytes:
+        """The object as JSON. What the registry handed out carries its bytes along, so that lists
+        and watches encode nothing twice."""
+        return obj.encoded if isinstance(obj, Document) else encode(obj)
+
+    # Writing
+
+    async def create(
+        self,
+        resource: ResourceType,
+        obj: Obj,
+        namespace: str = "",
+        options: WriteOptions = _PLAIN,
+    ) -> Obj:
+        return await self._writer.create(resource, obj, namespace, options)
+
+    async def update(
+        self,
+        resource: ResourceType,
+        obj: Obj,
+        subresource: str = "",
+        options: WriteOptions = _PLAIN,
+    ) -> Obj:
+        return await self._writer.update(resource, obj, subresource, options)
+
+    async def patch(
+        self,
+        resource: ResourceType,
+        name: str,
+        patch: Any,
+        namespace: str = "",
+        *,
+        patch_type: PatchType = PatchType.MERGE,
+        subresource: str = "",
+        options: WriteOptions = _PLAIN,
+    ) -> Obj:
+        return await self._writer.patch(
+            resource, name, patch, namespace, patch_type, subresource, options
+        )
+
+    async def delete(
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str = "",
+        options: DeleteOptions = _DELETE,
+    ) -> tuple[Obj, bool]:
+        return await self._writer.delete(resource, name, namespace, options)
