@@ -33,6 +33,8 @@ _SKIPPED: Counter[str] = Counter()
 def _no_ambient_cluster(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    # The embedded clusters of whoever runs the tests are no business of theirs.
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     if "cluster" not in request.keywords:
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
 

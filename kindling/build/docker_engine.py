@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +29,7 @@ from kindling.build.dockerfile import needs_buildkit
 from kindling.build.errors import engine_error, registry_error, registry_of
 from kindling.build.protocol import BuildRequest, EngineVersion, ImageInfo, LineSink, Programs
 from kindling.build.streams import BuildStream, PushStream
-from kindling.errors import HostError
+from kindling.errors import ContainerError, HostError
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -148,6 +149,35 @@ class DockerEngine:
                 part.unlink(missing_ok=True)
 
         await self._call(f"save `{ref}`", write)
+
+    async def load(self, path: Path) -> tuple[str, ...]:
+        loaded: list[str] = []
+        problem: list[str] = []
+
+        def hear(message: Mapping[str, Any]) -> None:
+            # The engine says it in words, and only there.
+            said = str(message.get("stream", "")).strip()
+            if found := re.fullmatch(r"Loaded image(?: ID)?: (\S+)", said):
+                loaded.append(found[1])
+            if message.get("error"):
+                problem.append(str(message["error"]))
+
+        def pieces() -> Iterator[bytes]:
+            with path.open("rb") as file:
+                while piece := file.read(1 << 20):
+                    yield piece
+
+        await self._stream(
+            f"load `{path}`",
+            "/images/load",
+            params={"quiet": "1"},
+            headers=dict,
+            data=pieces,
+            each=hear,
+        )
+        if problem:
+            raise ContainerError(f"cannot load `{path}`: {problem[0]}")
+        return tuple(loaded)
 
     async def push(self, ref: str, log: LineSink) -> str:
         repository, tag = _split(ref)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from kindling.graph.node import IgnoreRule
 
@@ -21,6 +21,7 @@ __all__ = [
     "EngineVersion",
     "ImageInfo",
     "LineSink",
+    "NodeEngine",
     "ProgramResult",
     "Programs",
 ]
@@ -130,6 +131,20 @@ class BuildRequest:
     cache_from: tuple[str, ...] = ()
 
 
+@runtime_checkable
+class NodeEngine(Protocol):
+    """An engine whose images are those of a cluster's node: what it built is there already."""
+
+    async def deliver(self, ref: str) -> None:
+        """Make the node have the image `ref`, out of the Docker engine of this machine if it is
+        there alone. Raises `ContainerError` when nobody has it."""
+        ...
+
+    async def delivered(self, ref: str) -> bool:
+        """Whether the node has the image `ref`."""
+        ...
+
+
 class ContainerEngine(Protocol):
     """A builder and store of images. Every method raises `ContainerError` where the engine refuses,
     vanishes or is not allowed to us, and `HostError` where this machine lacks something."""
@@ -171,6 +186,10 @@ class ContainerEngine(Protocol):
 
     async def save(self, ref: str, path: Path) -> None:
         """Write the image as a Docker archive to `path`, whole or not at all."""
+        ...
+
+    async def load(self, path: Path) -> tuple[str, ...]:
+        """Take in the images of an archive; the references or ids that it brought."""
         ...
 
     async def close(self) -> None:

@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "trigger": "Ask the running session to run something now.",
     "status": "Show where every node stands.",
     "logs": "Show what nodes have written.",
+    "cluster": "Start, stop and look at the embedded cluster.",
     "doctor": "Check this machine and say what to mend.",
     "replay": "Repeat the decisions of a recorded session.",
     "version": "Print the version.",

@@ -24,7 +24,7 @@ from kindling.executors.protocol import Clock
 from kindling.graph.dag import Graph
 from kindling.graph.node import FileSet, IgnoreRule, NodeId, Where
 from kindling.graph.outcome import Output
-from kindling.kube.contexts import Kubeconfig, Target, choose_target, read_kubeconfig
+from kindling.kube.contexts import Kubeconfig, Product, Target, choose_target, read_kubeconfig
 from kindling.lang.assemble.assembly import assemble
 from kindling.lang.assemble.reader import DiskReader
 from kindling.lang.assemble.target import AnnouncedRegistry, TargetFacts
@@ -191,7 +191,7 @@ class Project:
             graph=assembly.graph,
             selected=assembly.selected,
             reads=declarations.reads,
-            context=target.context.name if target else "",
+            context=self.target.context.name if self.target else "",
             target=_sentence(self.target),
             project=_owner(declarations),
             scope=_scope(declarations),
@@ -210,7 +210,7 @@ class Project:
         """The cluster of the file, or why there is none. That matters only to a graph that uses
         one."""
         wanted = declarations.cluster
-        provider, name = wanted.provider, wanted.name if wanted.provider == "context" else ""
+        provider, name = wanted.provider, "" if wanted.provider == "auto" else wanted.name
         if self._options.context:
             provider, name = "context", self._options.context
         try:
@@ -256,6 +256,8 @@ class Project:
         value = json.dumps([found.host, found.host_from_cluster] if found else None)
         self._store.set_fact(_fact_name(data["context"], data["server"]), value)
         facts = self._facts
+        if facts is not None and facts.product == Product.EMBEDDED.value:
+            return False  # its images are at the node, whatever it announces
         # Images for an unknown cluster wait for a registry that may be announced; it is not.
         without = found is None and facts is not None and facts.product == "unknown"
         return facts is not None and (

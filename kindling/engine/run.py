@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kindling.engine.clock import SystemClock
 from kindling.engine.control import serve
+from kindling.engine.embedded import home_of, node_images, reached, with_embedded
 from kindling.engine.following import Follower
 from kindling.engine.inputs import InputReader
 from kindling.engine.journaling import JournalWriter
@@ -136,6 +137,7 @@ async def open_tools(
         raise UsageError(f"There is no folder `{options.root}`")
     clock = SystemClock()
     state_dir = options.state_dir
+    environment = with_embedded(environment)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(Store.open(state_dir))
         if lock:
@@ -163,7 +165,17 @@ async def open_tools(
         async def connect_cluster() -> Cluster:
             if project.target is None:
                 raise ClusterError("This graph uses no cluster")
-            return await connections.cluster(project.target.context, environment)
+            context, found = await reached(project.target.context, environment, start=bool(lock))
+            return await connections.cluster(context, found)
+
+        async def connect_containers() -> ContainerEngine:
+            home = home_of(project.target.context, environment) if project.target else None
+            if home is None:
+                return await connections.containers(processes, environment, options.root)
+            assert project.target is not None
+            await reached(project.target.context, environment, start=bool(lock))
+            await asyncio.to_thread(_one_import_at_a_time)
+            return await node_images(home, processes, environment, options.root)
 
         world = SessionWorld(
             root=options.root,
@@ -174,7 +186,7 @@ async def open_tools(
             environment=environment,
             blobs=blobs,
             connect_cluster=connect_cluster,
-            connect_containers=lambda: connections.containers(processes, environment, options.root),
+            connect_containers=connect_containers,
         )
         stack.push_async_callback(world.close)
         yield Tools(

@@ -21,12 +21,14 @@ import yaml
 from kindling.errors import ClusterError, ConfigError, ContextNotAllowedError, nearest
 
 __all__ = [
+    "PROVIDERS",
     "KubeContext",
     "Kubeconfig",
     "Product",
     "Target",
     "check_allowed",
     "choose_target",
+    "embedded_context",
     "kubeconfig_paths",
     "product_of",
     "read_kubeconfig",
@@ -35,6 +37,10 @@ __all__ = [
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SECTIONS = ("clusters", "contexts", "users")
 _PATH_KEYS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+PROVIDERS = ("auto", "context", "embedded")
+"""What `cluster(provider=...)` may be."""
 
 
 class Product(Enum):
@@ -203,7 +209,9 @@ def check_allowed(context: KubeContext, allowed: Sequence[str]) -> None:
         details=[f"allowed: [{', '.join(allowed)}]"] if allowed else [],
         hint=(
             "If kindling may deploy to it, add this line to the Kindlingfile:\n"
-            f'  allow_k8s_contexts("{context.name}")'
+            f'  allow_k8s_contexts("{context.name}")\n'
+            'Without any other cluster, this one takes the embedded cluster:\n'
+            '  cluster(provider = "embedded")'
         ),
     )
 
@@ -213,27 +221,40 @@ def choose_target(
 ) -> Target:
     """The cluster that `cluster(provider=..., name=...)` means.
 
-    `context` is the context called `name`, or the current one. `auto` (with `name` empty) is the
-    current context where it is a known local cluster or allowed by name.
+    `context` is the context called `name`, or the current one. `embedded` is the embedded cluster
+    called `name` (`kindling` when empty), whether or not it runs. `auto` (with `name` empty) is the
+    current context where it is a known local cluster or allowed by name, else the embedded cluster.
 
     Raises:
         ConfigError: No such context, or a provider that kindling does not have.
         ContextNotAllowedError: The cluster is not local and nobody allowed it.
         ClusterError: There is no cluster to choose.
     """
-    if provider not in ("auto", "context"):
+    if provider not in PROVIDERS:
         raise ConfigError(
             f"`cluster(provider=...)` cannot be `{provider}`",
-            details=["known: [auto, context]"],
-            hint=nearest(provider, ("auto", "context"))
+            details=[f"known: [{', '.join(PROVIDERS)}]"],
+            hint=nearest(provider, PROVIDERS)
             or 'A cluster of any kind that is in your kubeconfig is reached by provider="context"',
         )
+    if provider == "embedded":
+        return Target(embedded_context(kubeconfig, name), "the Kindlingfile asks for it")
     if name:
         target = Target(kubeconfig.find(name), f'the Kindlingfile names it: name="{name}"')
+    elif provider == "auto":
+        return _automatic(kubeconfig, allowed)
     else:
-        target = _current(kubeconfig, provider)
+        target = _current(kubeconfig)
     check_allowed(target.context, allowed)
     return target
+
+
+def embedded_context(kubeconfig: Kubeconfig, name: str = "") -> KubeContext:
+    """The context of an embedded cluster, as the kubeconfig has it or, before the cluster was ever
+    started, as it will be."""
+    context = f"{Product.EMBEDDED.value}-{name or Product.EMBEDDED.value}"
+    known = next((one for one in kubeconfig.contexts if one.name == context), None)
+    return known or KubeContext(context, context, "", context, product=Product.EMBEDDED)
 
 
 def _looked_in(kubeconfig: Kubeconfig) -> list[str]:
@@ -244,7 +265,21 @@ def _looked_in(kubeconfig: Kubeconfig) -> list[str]:
     ]
 
 
-def _current(kubeconfig: Kubeconfig, provider: str) -> Target:
+def _automatic(kubeconfig: Kubeconfig, allowed: Sequence[str]) -> Target:
+    current = kubeconfig.current
+    if current is None:
+        embedded = embedded_context(kubeconfig)
+        return Target(embedded, "the embedded cluster, since the kubeconfig names no other")
+    # Commands of the file would still reach a remote current context, so it is no case for
+    # choosing another one in silence.
+    check_allowed(current, allowed)
+    if not current.local:
+        return Target(current, "it is the current context, and the Kindlingfile allows it")
+    product = "embedded" if current.product is Product.EMBEDDED else current.product.value
+    return Target(current, f"it is the current context, a local cluster ({product})")
+
+
+def _current(kubeconfig: Kubeconfig) -> Target:
     context = kubeconfig.current
     if context is None:
         known = ", ".join(c.name for c in kubeconfig.contexts)
@@ -262,16 +297,10 @@ def _current(kubeconfig: Kubeconfig, provider: str) -> Target:
             ],
             hint=(
                 'Name a context with `cluster(provider="context", name=...)`, point KUBECONFIG '
-                "at a cluster, or create one (for instance with kind, k3d or minikube)"
+                'at a cluster, or leave it to `cluster(provider="embedded")`'
             ),
         )
-    if provider == "context":
-        return Target(context, "it is the current context")
-    if context.local:
-        return Target(
-            context, f"it is the current context, a local cluster ({context.product.value})"
-        )
-    return Target(context, "it is the current context, and the Kindlingfile allows it")
+    return Target(context, "it is the current context")
 
 
 def _context(entry: Mapping[str, Any], clusters: Mapping[str, Mapping[str, Any]]) -> KubeContext:

@@ -124,6 +124,12 @@ class FakeContainers:
             raise ContainerError(f"cannot save `{ref}`: No such image: {ref}")
         await asyncio.to_thread(path.write_bytes, image.id.encode())
 
+    async def load(self, path: Path) -> tuple[str, ...]:
+        self._check()
+        image = await asyncio.to_thread(path.read_text)
+        self._keep(image)
+        return (image,)
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -149,13 +149,28 @@ def test_auto_refuses_a_current_context_that_is_not_local(tmp_path: Path) -> Non
     assert choose_target(found, allowed=["prod"]).context.name == "prod"
 
 
-def test_no_cluster_at_all_says_what_can_be_done() -> None:
+def test_auto_takes_the_embedded_cluster_where_there_is_no_other() -> None:
+    for found in (Kubeconfig(), read_kubeconfig({"KUBECONFIG": "/nowhere/config"})):
+        target = choose_target(found)
+        assert (target.context.name, target.context.product) == (
+            "kindling-kindling",
+            Product.EMBEDDED,
+        )
+        assert "the kubeconfig names no other" in target.reason
+
+
+def test_an_embedded_cluster_may_have_a_name(local: Kubeconfig) -> None:
+    target = choose_target(local, "embedded", "demo")
+    assert (target.context.name, target.context.cluster) == ("kindling-demo", "kindling-demo")
+
+
+def test_no_current_context_says_what_can_be_done() -> None:
     with pytest.raises(ClusterError, match="There is no cluster") as caught:
-        choose_target(Kubeconfig())
+        choose_target(Kubeconfig(), "context")
     assert "KUBECONFIG" in caught.value.hint
     missing = read_kubeconfig({"KUBECONFIG": "/nowhere/config"})
     with pytest.raises(ClusterError) as caught:
-        choose_target(missing)
+        choose_target(missing, "context")
     assert caught.value.details == ("not there: [/nowhere/config]",)
 
 

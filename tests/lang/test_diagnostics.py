@@ -94,7 +94,7 @@ def test_lines_are_the_users_after_a_rewriting(project: Project) -> None:
         ("k8s_resource('a', pod_readiness='wiat')", "Did you mean `wait`?"),
         ("docker_build('Api', '.')", "names are lower case"),
         ("cluster(provider='contxt')", "Did you mean `context`?"),
-        ("cluster(provider='kind')", "is not there yet"),
+        ("cluster(provider='kind')", "kindling does not create kind clusters"),
         ("1 + 'a'", "Operation `+` not supported"),
         ("{'a': 1}['b']", 'Key `"b"` was not found'),
         ("None.x", "`None` has no attribute `x`"),

@@ -27,7 +27,7 @@ from kindling.objects.reference import Reference, matches, parse_reference
 
 __all__ = ["Image", "Images"]
 
-_LOADERS = {"kind": "kind", "k3d": "k3d", "kindling": "embedded", "embedded": "embedded"}
+_LOADERS = {"kind": "kind", "k3d": "k3d", "kindling": "embedded"}
 """Products whose nodes take images without a registry, and the tool that gives them."""
 
 _SHARED_ENGINE = frozenset({"docker-desktop", "orbstack", "rancher-desktop"})
@@ -259,7 +259,12 @@ class Images:
         declared = self._declarations.registry is not None or (
             self._declarations.cluster.registry or bool(self._declarations.cluster.registry_host)
         )
-        return declared or (self._target is not None and self._target.registry is not None)
+        # An announced registry is a better way than loading, but for a node that built the image.
+        announced = self._target is not None and self._target.registry is not None
+        return declared or (announced and not self._at_node())
+
+    def _at_node(self) -> bool:
+        return self._target is not None and _LOADERS.get(self._target.product) == "embedded"
 
     def _deliver(
         self,

@@ -12,8 +12,8 @@ from kindling.lang.session import Native
 
 __all__ = ["NATIVES"]
 
-_PROVIDERS = ["auto", "context"]
-_NOT_YET = ("embedded", "k3d", "kind")
+_PROVIDERS = ["auto", "context", "embedded"]
+_BY_CONTEXT = ("k3d", "kind")
 
 
 def cluster(
@@ -27,11 +27,12 @@ def cluster(
     first = call.state.cluster
     if first.where is not None:
         raise ConfigError("`cluster` may be called once", details=[f"first at {first.where}"])
-    if provider in _NOT_YET:
+    if provider in _BY_CONTEXT:
         raise ConfigError(
-            f"`cluster(provider={provider!r})` is not there yet",
+            f"`cluster(provider={provider!r})`: kindling does not create {provider} clusters",
             details=[f"known: [{', '.join(_PROVIDERS)}]"],
-            hint='A cluster that is in your kubeconfig is reached by `provider="context"`.',
+            hint=f"Create it with {provider}; then it is the current context, and "
+            '`provider="auto"` finds it.',
         )
     chosen = call.choice("provider", provider, _PROVIDERS) or "auto"
     host = registry if isinstance(registry, str) else ""
