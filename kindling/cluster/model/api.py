@@ -129,6 +129,16 @@ class Api(Protocol):
         """All that match, in the order of namespace and name."""
         ...
 
+    def scale(self, resource: ResourceType, name: str, namespace: str = "") -> Obj | None:
+        """The `autoscaling/v1` `Scale` of an object; None when there is no such object. Raises
+        `ApiError` 404 where the resource has no such subresource."""
+        ...
+
+    def encoded(self, obj: Obj) -> bytes:
+        """The object as JSON. What was handed out here carries its bytes along, so this costs
+        nothing for the objects of lists and watches."""
+        ...
+
     def by_owner(self, uid: str) -> list[tuple[ResourceType, Obj]]:
         """Every object that names `uid` among its owners."""
         ...
@@ -185,7 +195,8 @@ class Api(Protocol):
     ) -> Obj:
         """Replace. A `metadata.resourceVersion` in `obj` is a precondition. Without a change
         nothing is written and no revision is used. `subresource` is `status`, `scale`, `finalize`,
-        `ephemeralcontainers` or empty."""
+        `ephemeralcontainers` or empty. With `binding` or `eviction`, `obj` is the `Binding` or
+        `Eviction` for the pod of its name, and a `Status` comes back."""
         ...
 
     async def patch(
@@ -210,4 +221,13 @@ class Api(Protocol):
         options: DeleteOptions = DeleteOptions(),
     ) -> tuple[Obj, bool]:
         """Delete, or begin to: the object as it is then, and whether it is gone."""
+        ...
+
+    async def delete_collection(
+        self,
+        resource: ResourceType,
+        selection: Selection = Selection(),
+        options: DeleteOptions = DeleteOptions(),
+    ) -> tuple[Obj, ...]:
+        """Delete all that match, each as `delete` does, and give them as they are then."""
         ...
