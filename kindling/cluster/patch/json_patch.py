@@ -11,6 +11,7 @@ from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import ApiError, bad_request
+from kindling.cluster.patch.gotext import go_kind
 
 __all__ = ["MAX_COPIED", "MAX_OPERATIONS", "json_patch"]
 
@@ -67,14 +68,13 @@ def json_patch(obj: Obj, ops: Any) -> Obj:
 def _readable(ops: Any) -> None:
     if not isinstance(ops, list):
         raise bad_request(
-            "json: cannot unmarshal object into Go value of type jsonpatch.Patch"
-            if isinstance(ops, dict)
-            else "json: cannot unmarshal value into Go value of type jsonpatch.Patch"
+            f"json: cannot unmarshal {go_kind(ops)} into Go value of type jsonpatch.Patch"
         )
     for operation in ops:
         if not isinstance(operation, dict):
             raise bad_request(
-                "json: cannot unmarshal value into Go value of type jsonpatch.Operation"
+                f"json: cannot unmarshal {go_kind(operation)} into Go value of type"
+                " jsonpatch.Operation"
             )
         well_formed = operation.get("op") in _OPERATIONS and isinstance(operation.get("path"), str)
         if well_formed and operation["op"] in ("copy", "move"):

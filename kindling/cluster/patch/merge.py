@@ -6,6 +6,7 @@ from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import bad_request
+from kindling.cluster.patch.gotext import go_kind
 
 __all__ = ["merge"]
 
@@ -18,7 +19,7 @@ def merge(obj: Obj, patch: Any) -> Obj:
     else replaces. Raises `ApiError` 400 for a patch that is not an object."""
     if not isinstance(patch, dict):
         raise bad_request(
-            f"error decoding patch: json: cannot unmarshal {_kind(patch)} into Go value of type"
+            f"error decoding patch: json: cannot unmarshal {go_kind(patch)} into Go value of type"
             " map[string]interface {}"
         )
     return _merged(obj, patch, 0)
@@ -36,14 +37,3 @@ def _merged(target: Any, patch: dict[str, Any], depth: int) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _kind(value: Any) -> str:
-    """What Go's decoder calls a JSON value."""
-    if isinstance(value, list):
-        return "array"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, bool):
-        return "bool"
-    return "number" if isinstance(value, int | float) else "null"
