@@ -1,0 +1,188 @@
+"""The scheduler: gives pods to the node, or says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from kindling.cluster.controllers.claims import Waiting, waiting_for_claims
+from kindling.cluster.controllers.controller import Controller, World, key_of
+from kindling.cluster.controllers.fit import Misfit, misfits, unschedulable_message
+from kindling.cluster.controllers.kinds import CLAIMS, NODES, PODS, VOLUMES
+from kindling.cluster.controllers.meta import (
+    condition,
+    name_of,
+    namespace_of,
+    terminating,
+    uid_of,
+    with_condition,
+)
+from kindling.cluster.controllers.pods import finished
+from kindling.cluster.controllers.quantities import Amounts, requests_of
+from kindling.cluster.controllers.work import Key
+from kindling.cluster.model.api import Change, ChangeType, Obj, WriteOptions
+from kindling.cluster.model.status import ApiError
+
+__all__ = ["SELECTED_NODE", "Scheduler"]
+
+SELECTED_NODE = "volume.kubernetes.io/selected-node"
+"""The annotation by which a claim learns where its first consumer is to run."""
+
+_OPTIONS = WriteOptions(field_manager="kube-scheduler")
+
+
+class Scheduler(Controller):
+    """Pods that cannot go anywhere are parked until a node, a claim or another pod changes."""
+
+    name = "scheduler"
+    kinds = (PODS, NODES, CLAIMS, VOLUMES)
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._parked: dict[Key, None] = {}
+        self._assumed: dict[str, tuple[str, Amounts]] = {}
+        """Requests of pods whose binding is being written, by UID."""
+
+    @property
+    def component(self) -> str:
+        return "default-scheduler"
+
+    def keys(self, change: Change) -> Iterable[Key]:
+        if change.resource.key != PODS.key:
+            return list(self._parked)
+        pod = change.object
+        if change.type is ChangeType.DELETED:
+            self._parked.pop(key_of(pod), None)
+            return list(self._parked)
+        if not pod["spec"].get("nodeName"):
+            return (key_of(pod),)
+        # Who ended, or moved in, may matter to those that wait.
+        before = change.before
+        if before is None or finished(pod) != finished(before) or (
+            not before["spec"].get("nodeName")
+        ):
+            return [*self._parked, key_of(pod)]
+        return ()
+
+    async def reconcile(self, key: Key) -> float | None:
+        namespace, name = key
+        pod = self.api.get(PODS, name, namespace)
+        if pod is None or terminating(pod) or finished(pod):
+            self._parked.pop(key, None)
+            return None
+        spec = pod["spec"]
+        if (spec.get("schedulerName") or "default-scheduler") != "default-scheduler":
+            return None
+        if spec.get("nodeName"):
+            self._parked.pop(key, None)
+            await self._note(pod, {"type": "PodScheduled", "status": "True"})
+            return None
+        self._parked[key] = None
+        if spec.get("schedulingGates"):
+            await self._note(
+                pod,
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                },
+            )
+            return None
+        nodes = self.api.select(NODES)
+        waiting = waiting_for_claims(self.api, pod)
+        if waiting is not None and waiting.objection:
+            await self._refuse(
+                pod, unschedulable_message((), before=waiting.objection, nodes=len(nodes))
+            )
+            return None
+        found: list[list[Misfit]] = []
+        for node in nodes:
+            objections = misfits(pod, node, self._pods_on(node), self._coming_to(node))
+            if not objections:
+                await self._place(pod, node, waiting)
+                return None
+            found.append(objections)
+        await self._refuse(pod, unschedulable_message(found))
+        return None
+
+    def _pods_on(self, node: Obj) -> list[Obj]:
+        name = name_of(node)
+        return [
+            pod
+            for pod in self.api.select(PODS)
+            if pod["spec"].get("nodeName") == name
+            and not finished(pod)
+            and uid_of(pod) not in self._assumed
+        ]
+
+    def _coming_to(self, node: Obj) -> list[Amounts]:
+        return [requests for name, requests in self._assumed.values() if name == name_of(node)]
+
+    async def _place(self, pod: Obj, node: Obj, waiting: Waiting | None) -> None:
+        if waiting is not None:
+            await self._select_node(pod, node, waiting)
+            return
+        uid = uid_of(pod)
+        self._assumed[uid] = (name_of(node), requests_of(pod))
+        try:
+            bound = {**pod, "spec": {**pod["spec"], "nodeName": name_of(node)}}
+            bound = await self.api.update(PODS, bound, options=_OPTIONS)
+        except ApiError as error:
+            if error.code == 404:
+                return
+            raise
+        finally:
+            self._assumed.pop(uid, None)
+        self._parked.pop(key_of(pod), None)
+        # The node may have begun with it, and have said this already.
+        now = self.api.get(PODS, name_of(pod), namespace_of(pod))
+        if now is not None and uid_of(now) == uid:
+            await self._note(now, {"type": "PodScheduled", "status": "True"})
+        where = f"{namespace_of(pod)}/{name_of(pod)}"
+        self.events.normal(
+            pod, "Scheduled", f"Successfully assigned {where} to {name_of(node)}"
+        )
+
+    async def _select_node(self, pod: Obj, node: Obj, waiting: Waiting) -> None:
+        """Tell the pod's unbound claims where they are wanted; the pod waits until they are bound,
+        which comes back as a change of theirs."""
+        for name in waiting.unbound:
+            claim = self.api.get(CLAIMS, name, namespace_of(pod))
+            if claim is None:
+                continue
+            notes = claim["metadata"].get("annotations") or {}
+            if notes.get(SELECTED_NODE) != name_of(node):
+                change = {"metadata": {"annotations": {SELECTED_NODE: name_of(node)}}}
+                await self.api.patch(CLAIMS, name, change, namespace_of(pod), options=_OPTIONS)
+
+    async def _refuse(self, pod: Obj, message: str) -> None:
+        changed = await self._note(
+            pod,
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "Unschedulable",
+                "message": message,
+            },
+        )
+        if changed:
+            self.events.warning(pod, "FailedScheduling", message)
+
+    async def _note(self, pod: Obj, new: dict[str, Any]) -> bool:
+        """Set the condition `PodScheduled`; False when it says so already."""
+        status = pod.get("status") or {}
+        old = condition(status, "PodScheduled")
+        if old is not None and all(old.get(key) == value for key, value in new.items()):
+            return False
+        if new["status"] == "True" and old is not None and old.get("status") == "True":
+            return False
+        new = {"lastProbeTime": None, **new}
+        conditions = with_condition(status.get("conditions"), new, now=self.world.now)
+        # A pod may have ended its life meanwhile, and it is the node that knows best.
+        try:
+            await self.write_status(PODS, pod, {**status, "conditions": conditions})
+        except ApiError as error:
+            if error.code != 404:
+                raise
+        return True
