@@ -10,6 +10,7 @@ from kindling.cluster.model.shape import Shape
 from kindling.cluster.model.status import ApiError, Cause, bad_request
 from kindling.cluster.schema import definitions
 from kindling.cluster.schema.decode import DecodeError, decode
+from kindling.cluster.schema.defaulting import fill
 from kindling.cluster.schema.structure import Struct, shape_of, struct
 
 __all__ = ["BuiltinSchema"]
@@ -44,7 +45,7 @@ class BuiltinSchema:
             raise _cannot_be_handled(self._resource, error) from None
 
     def default(self, obj: Obj) -> Obj:
-        return obj
+        return fill(self._resource, obj)
 
     def validate(self, obj: Obj, before: Obj | None = None) -> tuple[Cause, ...]:
         return ()

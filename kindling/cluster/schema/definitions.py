@@ -7,7 +7,7 @@ is parsed when its definition is first asked for, since a start touches few of t
 from __future__ import annotations
 
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -15,7 +15,7 @@ import orjson
 
 __all__ = ["definition", "definition_name", "definition_names", "descriptions", "references"]
 
-_DATA = resources.files("kindling.cluster.schema") / "data"
+_DATA = Path(__file__).parent / "data"
 
 
 def _lines(name: str) -> dict[str, bytes]:

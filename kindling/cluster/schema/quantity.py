@@ -48,11 +48,8 @@ def parse_quantity(text: str | int | float) -> Decimal:
 
 def canonical(value: str | int | float) -> str:
     """The form in which the server stores an amount: the largest suffix of the same family that
-    leaves a whole number (`1000m` is `1`, `1024Mi` is `1Gi`, `0.5` is `500m`).
-
-    A text that is written in no more than its own family's digits is kept by the server as it came;
-    this follows it in that only a number is rewritten. Raises `ValueError`.
-    """
+    leaves a whole number (`1000m` is `1`, `1024Mi` is `1Gi`, `0.5` is `500m`). Raises
+    `ValueError`."""
     text = str(value).strip()
     number, suffix = _split(text)
     if number == 0:

@@ -1,4 +1,4 @@
-"""Times as the API takes them: RFC 3339, in whole seconds (`Time`) or microseconds (`MicroTime`)."""
+"""Times as the API takes them: RFC 3339, in seconds (`Time`) or microseconds (`MicroTime`)."""
 
 from __future__ import annotations
 
