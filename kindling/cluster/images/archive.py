@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
-import os
 import posixpath
 import tarfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kindling.cluster.images.blobs import BlobError, BlobWriter
 from kindling.cluster.images.manifest import (
-    CONFIG,
     INDEX,
     LAYER,
     MANIFEST,
@@ -64,8 +63,9 @@ async def load_archive(store: ImageStore, path: Path) -> tuple[Image, ...]:
                 media_type=item.media_type,
                 names=tuple((store.place(name), name.tag) for name in item.names),
             )
-            if image is not None:
-                images.append(image)
+            if image is None:
+                raise ArchiveError(f"`{path.name}` holds an image for another kind of machine")
+            images.append(image)
     except (ManifestError, BlobError, PullError) as error:
         raise ArchiveError(f"`{path.name}` is no image archive: {error}") from error
     return tuple(images)
@@ -97,7 +97,7 @@ def _from_docker(
     store: ImageStore, archive: _Archive, entry: Mapping[str, Any], stop: Event
 ) -> _Found:
     try:
-        config = archive.bytes(str(entry["Config"]))
+        config = archive.content(str(entry["Config"]))
         wanted = diff_ids(json.loads(config))
         files = [str(name) for name in entry.get("Layers") or ()]
         names = [parse_reference(str(name)) for name in entry.get("RepoTags") or ()]
@@ -123,7 +123,7 @@ def _layer(store: ImageStore, file: IO[bytes], diff_id: str, stop: Event) -> Des
             if media_type == LAYER and store.blobs.has(diff_id):
                 return Descriptor(diff_id, store.blobs.size(diff_id), media_type)
         else:
-            store.layers.unpack(decompressed(tee), diff_id, stop)  # type: ignore[arg-type]
+            store.layers.unpack(decompressed(tee), diff_id, stop)
         while tee.read(_CHUNK):
             pass
         return Descriptor(writer.commit(), writer.size, media_type)
@@ -132,7 +132,7 @@ def _layer(store: ImageStore, file: IO[bytes], diff_id: str, stop: Event) -> Des
 
 
 def _from_layout(store: ImageStore, archive: _Archive, stop: Event) -> Iterator[_Found]:
-    index = parse_manifest(archive.bytes("index.json"), INDEX)
+    index = parse_manifest(archive.content("index.json"), INDEX)
     for item in index.manifests:
         if item.annotations and dict(item.annotations).get("vnd.docker.reference.type"):
             continue  # a statement about another manifest
@@ -141,8 +141,6 @@ def _from_layout(store: ImageStore, archive: _Archive, stop: Event) -> Iterator[
         names: tuple[Reference, ...] = ()
         if "/" in name or ":" in name:
             names = (parse_reference(name),)
-        elif notes.get(_NAME_KEYS[1]) and notes.get("org.opencontainers.image.base.name"):
-            names = ()
         digest, media_type = item.digest, item.media_type
         manifest = parse_manifest(archive.blob(digest), media_type)
         if manifest.is_index:
@@ -172,7 +170,7 @@ class _Archive:
         self._file = file
         self._members: dict[str, tarfile.TarInfo] = {}
         try:
-            self._tar = tarfile.TarFile(fileobj=_Guarded(file))  # type: ignore[arg-type]
+            self._tar = tarfile.TarFile(fileobj=_Guarded(file))
             for member in self._tar:
                 self._members[posixpath.normpath(member.name)] = member
                 if len(self._members) > _MOST_MEMBERS:
@@ -196,7 +194,7 @@ class _Archive:
             raise ArchiveError(f"the archive lacks `{name[:200]}`")
         return file
 
-    def bytes(self, name: str) -> bytes:
+    def content(self, name: str) -> bytes:
         data = self.open(name).read(_MOST_JSON + 1)
         if len(data) > _MOST_JSON:
             raise ArchiveError(f"`{name[:200]}` of the archive is too large")
@@ -204,12 +202,12 @@ class _Archive:
 
     def json(self, name: str) -> Any:
         try:
-            return json.loads(self.bytes(name))
+            return json.loads(self.content(name))
         except ValueError as error:
             raise ArchiveError(f"`{name[:200]}` of the archive is no JSON: {error}") from error
 
     def blob(self, digest: str) -> bytes:
-        return self.bytes(_blob_name(digest))
+        return self.content(_blob_name(digest))
 
 
 class _Guarded(io.RawIOBase):
@@ -295,7 +293,7 @@ async def save_archive(store: ImageStore, references: tuple[str, ...]) -> AsyncI
         size = store.blobs.size(digest)
         yield _header(_blob_name(digest), size)
         with store.blobs.open(digest) as file:
-            while data := await in_thread(lambda _, file=file: file.read(_CHUNK * 4)):
+            while data := await asyncio.to_thread(file.read, _CHUNK * 4):
                 yield data
         yield b"\0" * (-size % tarfile.BLOCKSIZE)
     layout = encode({"imageLayoutVersion": "1.0.0"})

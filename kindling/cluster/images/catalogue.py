@@ -70,7 +70,7 @@ class Catalogue:
         self._db.executescript(_SCHEMA)
         self._db.execute(f"PRAGMA user_version = {_VERSION}")
         self.manifests: dict[str, ManifestRow] = {
-            row[0]: ManifestRow(*row[:4], tuple(json.loads(row[4])), row[5])
+            row[0]: ManifestRow(row[0], row[1], row[2], row[3], tuple(json.loads(row[4])), row[5])
             for row in self._db.execute(
                 "SELECT digest, media_type, size, image, parts, added FROM manifests"
             )

@@ -7,9 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from kindling.cluster.images.blobs import Blobs, remove_tree
-from kindling.cluster.images.tape import ArchiveError, Limits, Source, decompressed
+from kindling.cluster.images.tape import LIMITS, ArchiveError, Limits, Source, decompressed
 from kindling.cluster.images.unpack import unpack
 
 __all__ = ["Layers"]
@@ -18,7 +19,7 @@ __all__ = ["Layers"]
 class Layers:
     """Folders in overlayfs form, beside `blobs`. A layer appears by a rename, whole."""
 
-    def __init__(self, folder: Path, blobs: Blobs, limits: Limits = Limits()) -> None:
+    def __init__(self, folder: Path, blobs: Blobs, limits: Limits = LIMITS) -> None:
         self._folder = folder / "layers"
         self._blobs = blobs
         self._limits = limits
@@ -108,8 +109,8 @@ class Layers:
     def _place(self, diff_id: str) -> Path:
         return self._folder / self._blobs.path(diff_id).name
 
-    def _record(self, diff_id: str) -> dict[str, dict[str, list[int]]]:
-        record: dict[str, dict[str, list[int]]] = json.loads(
+    def _record(self, diff_id: str) -> dict[str, Any]:
+        record: dict[str, Any] = json.loads(
             (self._place(diff_id) / "layer.json").read_text("utf-8")
         )
         return record

@@ -17,7 +17,7 @@ import contextlib
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -33,11 +33,12 @@ from kindling.cluster.images.manifest import (
     choose,
     diff_ids,
     image_config,
+    machine,
     parse_manifest,
 )
 from kindling.cluster.images.protocol import Credentials, Image, PullError
 from kindling.cluster.images.reference import Reference, is_image_id, parse_reference
-from kindling.cluster.images.tape import Limits
+from kindling.cluster.images.tape import LIMITS, Limits
 from kindling.cluster.images.threads import in_thread
 from kindling.cluster.runtime.protocol import RootFs
 
@@ -71,9 +72,9 @@ class ImageStore:
     """The images in `folder`. Implements `Images`; one process at a time, one event loop.
 
     `own_hosts` are the names (with ports) by which our own registry is reached from this machine
-    and from pods, the first one being that which is shown; `serve_as` sets them later. `in_use` gives
-    the ids of images that containers use now. `environment` is where Docker's configuration is
-    looked for.
+    and from pods, the first one being that which is shown; `serve_as` sets them later. `in_use`
+    gives the ids of images that containers use now. `environment` says where Docker's
+    configuration is.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class ImageStore:
         own_hosts: tuple[str, ...] = (),
         in_use: Callable[[], frozenset[str]] = frozenset,
         environment: Mapping[str, str] | None = None,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.blobs = Blobs(folder)
@@ -96,6 +97,7 @@ class ImageStore:
         self._names: dict[str, list[tuple[str, str]]] = {}
         self._pulls: dict[str, asyncio.Task[Image]] = {}
         self._unpacking: dict[str, asyncio.Lock] = {}
+        self._pinned: Counter[str] = Counter()
         self._leases: Counter[str] = Counter()
         for row in list(self.catalogue.manifests.values()):
             self._take_up(row)
@@ -183,6 +185,16 @@ class ImageStore:
             self._leases[image] -= 1
             if not self._leases[image]:
                 del self._leases[image]
+
+    @contextlib.contextmanager
+    def pin(self, digests: Iterable[str]) -> Iterator[None]:
+        """Keep blobs and layers that nothing names yet for as long as this is open."""
+        pinned = Counter(digests)
+        self._pinned += pinned
+        try:
+            yield
+        finally:
+            self._pinned -= pinned
 
     # Names ---------------------------------------------------------------------------------------
 
@@ -282,6 +294,8 @@ class ImageStore:
             raise ManifestError(f"the image configuration is broken: {error}") from error
         except FileNotFoundError as error:
             raise BlobError(f"blob {manifest.config.digest} is missing") from error
+        if (config.get("os"), config.get("architecture")) not in (machine()[:2], (None, None)):
+            return ""
         if len(wanted) != len(manifest.layers):
             raise ManifestError(
                 f"the image has {len(manifest.layers)} layers, and its configuration {len(wanted)}"
@@ -370,6 +384,31 @@ class ImageStore:
         self._refresh()
         return Removed(untagged, deleted)
 
+    def forget_manifest(self, repository: str, digest: str, tag: str = "") -> None:
+        """Take a manifest out of a stored repository, or just one tag of it."""
+        names = [
+            name
+            for name, it in self.catalogue.names.items()
+            if it == digest and name[0] == repository and tag in ("", name[1])
+        ]
+        held = [] if tag else [(repository, digest)]
+        self.catalogue.forget(names=names, held=held)
+        row = self.catalogue.manifests.get(digest)
+        if row is not None and row.image:
+            self._refresh()
+            if not self._names.get(row.image) and not self._used(row.image):
+                self._drop([row.image])
+        elif digest not in self.catalogue.names.values():
+            self.catalogue.forget(manifests=[digest])
+        self._refresh()
+
+    def remove_blob(self, digest: str) -> bool:
+        """Remove a blob that no manifest names; False when one does."""
+        if digest in self._live()[0]:
+            return False
+        self.blobs.remove(digest)
+        return True
+
     def prune(self) -> Removed:
         """Remove every image that has no name and that nobody uses, and the builds' cache."""
         self.catalogue.uncache([entry.key for entry in self.catalogue.cache()])
@@ -410,7 +449,7 @@ class ImageStore:
         old."""
         blobs, layers = self._live()
         for diff_id in list(self.layers.all()):
-            if diff_id not in layers and not self._unpacking and not self._pulls:
+            if diff_id not in layers and not self._unpacking:
                 self.layers.remove(diff_id)
         now = time.time()
         for digest, written in list(self.blobs.all()):
@@ -419,8 +458,8 @@ class ImageStore:
 
     def _live(self) -> tuple[set[str], set[str]]:
         """The blobs and the layers that something names."""
-        blobs: set[str] = set()
-        layers: set[str] = set()
+        blobs = set(self._pinned)
+        layers = set(self._pinned)
         for row in self.catalogue.manifests.values():
             blobs.add(row.digest)
             blobs.update(row.parts)

@@ -12,9 +12,18 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from threading import Event
-from typing import BinaryIO, Protocol
+from typing import IO, Protocol, cast
 
-__all__ = ["ArchiveError", "Limits", "Source", "Stopped", "Tape", "decompressed", "entries"]
+__all__ = [
+    "LIMITS",
+    "ArchiveError",
+    "Limits",
+    "Source",
+    "Stopped",
+    "Tape",
+    "decompressed",
+    "entries",
+]
 
 _CHUNK = 256 * 1024
 _MOST_HEADER = 8 * 1024 * 1024
@@ -36,6 +45,9 @@ class Limits:
 
     size: int = 64 << 30
     entries: int = 4_000_000
+
+
+LIMITS = Limits()
 
 
 class Source(Protocol):
@@ -126,7 +138,7 @@ class Tape:
             pass
 
 
-def decompressed(source: BinaryIO) -> Source:
+def decompressed(source: Source) -> Source:
     """The stream unpacked, by what its first bytes are: gzip, zstd, or plain."""
     head = source.read(4)
     whole = _Rejoined(head, source)
@@ -226,7 +238,7 @@ class _Unzstd:
         import zstandard
 
         frames = zstandard.ZstdDecompressor(max_window_size=1 << 28)
-        self._reader = frames.stream_reader(source, read_across_frames=True)
+        self._reader = frames.stream_reader(cast("IO[bytes]", source), read_across_frames=True)
         self._error = zstandard.ZstdError
 
     def read(self, size: int, /) -> bytes:

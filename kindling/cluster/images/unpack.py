@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 
-from kindling.cluster.images.tape import ArchiveError, Limits, Source, Tape, entries
+from kindling.cluster.images.tape import LIMITS, ArchiveError, Limits, Source, Tape, entries
 
 __all__ = ["OPAQUE", "Unpacked", "make_whiteout", "set_opaque", "unpack"]
 
@@ -38,7 +38,7 @@ class Unpacked:
 
 
 def unpack(
-    source: Source, folder: Path, *, limits: Limits = Limits(), stop: Event | None = None
+    source: Source, folder: Path, *, limits: Limits = LIMITS, stop: Event | None = None
 ) -> Unpacked:
     """Apply a plain tar stream to `folder`, which must be empty. Blocking.
 
