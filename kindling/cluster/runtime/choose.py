@@ -1,0 +1,31 @@
+"""Which runtime this machine can have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kindling.cluster.runtime.launcher import LauncherRuntime
+from kindling.cluster.runtime.plain import PlainRuntime
+from kindling.cluster.runtime.protocol import Runtime, StartError
+
+__all__ = ["choose_runtime"]
+
+
+async def choose_runtime(folder: Path, *, plain: bool = False) -> Runtime:
+    """The best one that works here, started; a second `start` of it does nothing.
+
+    The launcher finds out by doing all that it needs, which costs no more than its start. `folder`
+    is for the runtime's own use. `plain` asks for plain processes. Raises `StartError` when not
+    even these can be had.
+    """
+    why = "asked for" if plain else ""
+    if not plain:
+        try:
+            runtime = LauncherRuntime(folder)
+            await runtime.start()
+            return runtime
+        except StartError as error:
+            why = str(error)
+    fallback = PlainRuntime(folder, why=why)
+    await fallback.start()
+    return fallback

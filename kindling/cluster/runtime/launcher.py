@@ -1,0 +1,63 @@
+"""Containers in namespaces: the runtime for Linux, as root or as a user with user namespaces."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from kindling.cluster.runtime.launch.wire import Message
+from kindling.cluster.runtime.protocol import Isolation, StartError
+from kindling.cluster.runtime.spawned import SpawnedRuntime
+
+__all__ = ["POD_NETWORK", "SERVICE_NETWORK", "LauncherRuntime"]
+
+POD_NETWORK = "10.199.0.0/16"
+SERVICE_NETWORK = "10.198.0.0/16"
+
+
+class LauncherRuntime(SpawnedRuntime):
+    """`folder` is for the launcher's own use, with one launcher at a time. `start` raises
+    `StartError` saying what this machine does not allow."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        pods: str = POD_NETWORK,
+        services: str = SERVICE_NETWORK,
+    ) -> None:
+        super().__init__(folder)
+        self._config: Message = {"mode": "spaces", "pods": pods, "services": services}
+        self._isolation = Isolation(True, True, True, False, False)
+
+    @property
+    def isolation(self) -> Isolation:
+        """Known once it was started."""
+        return self._isolation
+
+    async def start(self) -> None:
+        if self._link is not None:
+            return
+        if sys.platform != "linux":
+            raise StartError("namespaces are a matter of Linux")
+        ready = await self._begin(self._config)
+        missing = []
+        if not ready["memory"]:
+            missing.append(
+                f"memory: limits are watched, not enforced by the kernel: {ready['why_memory']}"
+            )
+        if not ready["cpu"]:
+            missing.append("cpus: limits are not enforced: no control group for it is ours")
+        if ready["single"]:
+            missing.append(
+                "users: every user of a container is you on this machine, and none can change to"
+                f" another: {ready['why_single']}"
+            )
+        self._isolation = Isolation(
+            pids=True,
+            root=True,
+            network=True,
+            memory=ready["memory"],
+            users=not ready["single"],
+            missing=tuple(missing),
+        )
