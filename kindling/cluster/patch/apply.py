@@ -17,9 +17,11 @@ from kindling.cluster.patch.combine import laid_over, without
 from kindling.cluster.patch.compare import (
     Frame,
     UnfitError,
+    check_declared,
     compare,
     field_set,
     frame_of,
+    is_builtin,
     named_too,
 )
 from kindling.cluster.patch.entries import APPLY, UPDATE, Entry, Key, Owners, read
@@ -141,12 +143,7 @@ class _Turn:
     def run(self, owners: Owners, api_version: str) -> tuple[Obj, Owners, _Conflicts]:
         """The merged object, the owners, and the conflicts that stand against both. The fields in
         conflict are already given to the applier."""
-        try:
-            wanted = field_set(self.applied, self.shape, strict=True)
-        except UnfitError as error:
-            raise ApiError(
-                500, "", f"failed to create typed patch object ({self._name()}): {error}"
-            ) from error
+        wanted = self._wanted()
         last = owners.get(self.key)
         if self.forbidden:
             wanted = recursive_difference(wanted, self.forbidden)
@@ -162,6 +159,9 @@ class _Turn:
                     everyone = union(everyone, entry.fields)
             merged = self._pruned(merged, last.fields, everyone)
         changed, removed = compare(self.live, merged, self.shape, self.frame)
+        if self.forbidden:
+            changed = recursive_difference(changed, self.forbidden)
+            removed = recursive_difference(removed, self.forbidden)
         conflicts: _Conflicts = []
         for key, entry in owners.items():
             if key == self.key:
@@ -194,11 +194,21 @@ class _Turn:
         result: Obj = without(merged, gone, self.shape) or {}
         return result
 
-    def _name(self) -> str:
-        metadata = self.live.get("metadata") or {}
-        version = self.applied.get("apiVersion", "")
-        kind = self.applied.get("kind", "")
-        return f"{metadata.get('namespace', '')}/{metadata.get('name', '')}; {version}, Kind={kind}"
+    def _wanted(self) -> FieldSet:
+        """What the configuration sets. Raises for one that does not fit the kind."""
+        try:
+            check_declared(self.applied, self.shape)
+            return field_set(self.applied, self.shape, strict=True, builtin=is_builtin(self.frame))
+        except UnfitError as error:
+            metadata = self.applied.get("metadata") or {}
+            group, _, version = self.applied["apiVersion"].rpartition("/")
+            raise ApiError(
+                500,
+                "",
+                "failed to create typed patch object"
+                f" ({metadata.get('namespace', '')}/{metadata.get('name', '')};"
+                f" {group}/{version}, Kind={self.applied.get('kind', '')}): {error}",
+            ) from error
 
 
 def _before_first(

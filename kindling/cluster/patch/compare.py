@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from kindling.cluster.model.resource import BUILTIN
-from kindling.cluster.model.shape import Shape
-from kindling.cluster.patch.fields import FieldSet
+from kindling.cluster.model.shape import Shape, Sort
+from kindling.cluster.patch.fields import FieldSet, text
 from kindling.cluster.patch.items import (
     field_of,
     is_associative,
@@ -24,13 +24,22 @@ from kindling.cluster.patch.items import (
     step_of,
 )
 
-__all__ = ["Frame", "UnfitError", "compare", "field_set", "frame_of", "named_too"]
+__all__ = [
+    "Frame",
+    "UnfitError",
+    "check_declared",
+    "compare",
+    "field_set",
+    "frame_of",
+    "is_builtin",
+    "named_too",
+]
 
 Frame = Mapping[str, Any]
-"""The parts that an object has in any case, as a tree of field names."""
+"""The parts that an object has in any case, as a tree of field names; a list is a list."""
 
 _NONE: Frame = MappingProxyType({})
-_TEMPLATE: Frame = {"metadata": {}, "spec": {}}
+_TEMPLATE: Frame = {"metadata": {}, "spec": {"containers": []}}
 _PLAIN: Frame = {"metadata": {}, "spec": {}, "status": {"loadBalancer": {}}}
 _FRAMES: Mapping[str, Frame] = MappingProxyType(
     {
@@ -43,7 +52,7 @@ _FRAMES: Mapping[str, Frame] = MappingProxyType(
         "CustomResourceDefinition": {
             **_PLAIN,
             "spec": {"names": {}},
-            "status": {"acceptedNames": {}},
+            "status": {"acceptedNames": {}, "conditions": []},
         },
         "DaemonSet": {**_PLAIN, "spec": {"template": _TEMPLATE, "updateStrategy": {}}},
         "Deployment": {**_PLAIN, "spec": {"template": _TEMPLATE, "strategy": {}}},
@@ -55,6 +64,7 @@ _FRAMES: Mapping[str, Frame] = MappingProxyType(
             "status": {"daemonEndpoints": {"kubeletEndpoint": {}}, "nodeInfo": {}},
         },
         "PersistentVolumeClaim": {**_PLAIN, "spec": {"resources": {}}},
+        "Pod": {**_PLAIN, "spec": {"containers": []}},
         "PodTemplate": {"metadata": {}, "template": _TEMPLATE},
         "ReplicaSet": {**_PLAIN, "spec": {"template": _TEMPLATE}},
         "RoleBinding": {"metadata": {}, "roleRef": {}},
@@ -109,25 +119,23 @@ def _objects(
         old = before.get(name)
         if old is not new and (old != new or type(old) is not type(new)):
             always = frame.get(name)
+            if always is None:
+                _values(f"f:{name}", old, new, field_of(shape, name), _NONE, found)
+                continue
+            empty: Any = [] if always == [] else {}
             _values(
                 f"f:{name}",
-                {} if old is None and always is not None else old,
-                new,
+                empty if old is None else old,
+                empty if new is None else new,
                 field_of(shape, name),
-                _NONE if always is None else always,
+                always or _NONE,
                 found,
             )
     for name, old in before.items():
         if old is not None and name not in after:
             always = frame.get(name)
-            _values(
-                f"f:{name}",
-                old,
-                None if always is None else {},
-                field_of(shape, name),
-                _NONE if always is None else always,
-                found,
-            )
+            empty = None if always is None else [] if always == [] else {}
+            _values(f"f:{name}", old, empty, field_of(shape, name), always or _NONE, found)
 
 
 def _values(step: str, old: Any, new: Any, shape: Shape, frame: Frame, found: _Differences) -> None:
@@ -192,64 +200,91 @@ def _by_step(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
     return result
 
 
-def field_set(value: Mapping[str, Any], shape: Shape, *, strict: bool = False) -> FieldSet:
+def is_builtin(frame: Frame) -> bool:
+    return frame is not _CUSTOM
+
+
+def field_set(
+    value: Mapping[str, Any], shape: Shape, *, strict: bool = False, builtin: bool = False
+) -> FieldSet:
     """The fields that an object sets. With `strict`, an item that has no name and two that have
-    the same raise `UnfitError`."""
-    return _set_of_object(value, shape, strict, "")
+    the same raise `UnfitError`; but the keys of a built-in kind's items are empty texts by
+    default, and it is for validation to refuse these."""
+    return _set_of_object(value, shape, _Rules(strict, builtin), "")
 
 
-def _set_of_object(value: Mapping[str, Any], shape: Shape, strict: bool, place: str) -> FieldSet:
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    strict: bool
+    builtin: bool
+
+
+def check_declared(value: Any, shape: Shape, place: str = "") -> None:
+    """Raise `UnfitError` for a field that the kind does not have."""
+    if isinstance(value, dict) and shape.sort is Sort.OBJECT:
+        for name, inner in value.items():
+            below_shape = shape.field(name)
+            if below_shape is not None:
+                if isinstance(inner, dict | list):
+                    check_declared(inner, below_shape, f"{place}.{name}")
+            elif place or name not in ("apiVersion", "kind", "metadata"):
+                raise UnfitError(f"{place}.{name}", "field not declared in schema")
+    elif isinstance(value, list) and shape.sort is Sort.LIST:
+        for index, item in enumerate(value):
+            if isinstance(item, dict | list):
+                try:
+                    step = text((step_of(item, shape),)) if is_associative(shape) else f"[{index}]"
+                except ValueError:
+                    step = f"[{index}]"
+                check_declared(item, shape.items, place + step)
+
+
+def _set_of_object(value: Mapping[str, Any], shape: Shape, rules: _Rules, place: str) -> FieldSet:
     result: FieldSet = {}
     for name, inner in value.items():
         below_shape = field_of(shape, name)
         whole = (
             inner is None or (not inner and isinstance(inner, dict)) or not is_named(shape, name)
         )
-        node = _set_of(inner, below_shape, whole, strict, f"{place}.{name}")
+        node = _set_of(inner, below_shape, whole, rules, f"{place}.{name}")
         if node is not None:
             result[f"f:{name}"] = node
     return result
 
 
-def _set_of(value: Any, shape: Shape, member: bool, strict: bool, place: str) -> FieldSet | None:
+def _set_of(value: Any, shape: Shape, member: bool, rules: _Rules, place: str) -> FieldSet | None:
     """The node of a value, None when nothing of it is owned."""
     if is_leaf(value, shape):
         return {}
     inner = (
-        _set_of_object(value, shape, strict, place)
+        _set_of_object(value, shape, rules, place)
         if isinstance(value, dict)
-        else _set_of_list(value, shape, strict, place)
+        else _set_of_list(value, shape, rules, place)
     )
     if member:
         return {".": {}, **inner} if inner else {}
     return inner or None
 
 
-def _set_of_list(items: list[Any], shape: Shape, strict: bool, place: str) -> FieldSet:
+def _set_of_list(items: list[Any], shape: Shape, rules: _Rules, place: str) -> FieldSet:
     result: FieldSet = {}
     for index, item in enumerate(items):
         try:
             step = step_of(item, shape)
         except ValueError as error:
-            if strict:
+            if not rules.strict:
+                continue
+            if not (rules.builtin and isinstance(item, dict) and shape.list_keys):
                 raise UnfitError(place, f"element {index}: {error}") from error
-            continue
+            step = f'k:{{"{shape.list_keys[0]}":""}}'
         if step in result:
-            if strict:
-                from kindling.cluster.patch.fields import text
-
+            if rules.strict:
                 raise UnfitError(place, f"duplicate entries for key {text((step,))}")
             result[step] = {}
             continue
-        node = _set_of(item, shape.items, True, strict, place + _bracketed(step))
+        node = _set_of(item, shape.items, True, rules, place + text((step,)))
         result[step] = node or {}
     return result
-
-
-def _bracketed(step: str) -> str:
-    from kindling.cluster.patch.fields import text
-
-    return text((step,))
 
 
 def named_too(fields: FieldSet, shape: Shape) -> FieldSet:

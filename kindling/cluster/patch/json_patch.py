@@ -47,8 +47,9 @@ def json_patch(obj: Obj, ops: Any) -> Obj:
                 room -= _size(jsonpatch.JsonPointer(operation["from"]).resolve(result), room)
                 if room < 0:
                     raise _does_not_fit()
-            step = jsonpatch.JsonPatch([copy.deepcopy(operation)])
-            result = step.apply(result, in_place=True)
+            step = _as_the_server_takes_it(operation, result)
+            if step is not None:
+                result = jsonpatch.JsonPatch([copy.deepcopy(step)]).apply(result, in_place=True)
     except (
         jsonpatch.JsonPatchException,
         JsonPointerException,
@@ -81,6 +82,24 @@ def _readable(ops: Any) -> None:
             well_formed = isinstance(operation.get("from"), str)
         if not well_formed:
             raise _does_not_fit()
+
+
+def _as_the_server_takes_it(operation: dict[str, Any], target: Any) -> dict[str, Any] | None:
+    """The operation as `jsonpatch` is to see it; None when there is nothing to do.
+
+    The API server's library is laxer with a field that is not there: `replace` adds it, and a
+    `test` for null holds.
+    """
+    import jsonpointer
+
+    if operation["op"] not in ("replace", "test") or not operation["path"]:
+        return operation
+    parent, name = jsonpointer.JsonPointer(operation["path"]).to_last(target)
+    if not isinstance(parent, dict) or name in parent:
+        return operation
+    if operation["op"] == "replace":
+        return {**operation, "op": "add"}
+    return None if operation.get("value") is None else operation
 
 
 def _does_not_fit() -> ApiError:

@@ -112,6 +112,9 @@ def own_changes(
 ) -> Owners:
     """The owners after `key` made these changes. Gives `owners` itself when nothing of theirs
     changes."""
+    if forbidden:
+        changed = recursive_difference(changed, forbidden)
+        removed = recursive_difference(removed, forbidden)
     result: Owners | None = None
     for other, entry in owners.items():
         fields = entry.fields
@@ -125,7 +128,7 @@ def own_changes(
                 result[other] = replace(entry, fields=fields)
             else:
                 del result[other]
-    mine = difference(recursive_difference(changed, forbidden) if forbidden else changed, UNOWNED)
+    mine = difference(changed, UNOWNED)
     if mine:
         result = dict(owners) if result is None else result
         previous = result.get(key)

@@ -33,7 +33,8 @@ def strategic_merge(obj: Obj, patch: Any, shape: Shape) -> Obj:
     500 for one that the API server stumbles over (an item without its merge key)."""
     if not isinstance(patch, dict):
         raise bad_request(
-            f"json: cannot unmarshal {go_kind(patch)} into Go value of type map[string]interface {{}}"
+            f"json: cannot unmarshal {go_kind(patch)} into Go value of type"
+            " map[string]interface {}"
         )
     try:
         return _merged(obj, patch, shape)

@@ -270,6 +270,11 @@ JSON_PATCHES: dict[str, tuple[Json, list[Json]]] = {
             {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "z"},
         ],
     ),
+    "replace what is not there adds it": (
+        CONFIG,
+        [{"op": "replace", "path": "/data/z", "value": "1"}],
+    ),
+    "null is what is not there": (CONFIG, [{"op": "test", "path": "/data/z", "value": None}]),
     "a name with a slash": (
         DEPLOYMENT,
         [{"op": "add", "path": "/metadata/labels/a.b~1c", "value": "d"}],
@@ -280,7 +285,12 @@ JSON_ERRORS: dict[str, tuple[Json, Any]] = {
     "test fails": (CONFIG, [{"op": "test", "path": "/data/a", "value": "2"}]),
     "test of what is not there": (CONFIG, [{"op": "test", "path": "/data/z", "value": "2"}]),
     "remove what is not there": (CONFIG, [{"op": "remove", "path": "/data/z"}]),
-    "replace what is not there": (CONFIG, [{"op": "replace", "path": "/data/z", "value": "1"}]),
+    "replace below what is not there": (CONFIG, [{"op": "replace", "path": "/z/z", "value": "1"}]),
+    "replace an item that is not there": (
+        DEPLOYMENT,
+        [{"op": "replace", "path": "/spec/template/spec/containers/7", "value": {}}],
+    ),
+    "the whole is no object": (CONFIG, [{"op": "replace", "path": "/data/a/b", "value": "1"}]),
     "add below what is not there": (CONFIG, [{"op": "add", "path": "/x/y", "value": "1"}]),
     "an unknown operation": (CONFIG, [{"op": "what", "path": "/data/a"}]),
     "no operation": (CONFIG, [{"path": "/data/a", "value": "1"}]),

@@ -16,6 +16,7 @@ _PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
     "Pod": "pods",
+    "PodTemplate": "podtemplates",
     "Secret": "secrets",
     "Service": "services",
     "ServiceAccount": "serviceaccounts",
@@ -84,7 +85,7 @@ class RealServer:
 @contextmanager
 def real_server() -> Iterator[RealServer]:
     """A namespace of its own, gone afterwards."""
-    api = config.new_client_from_config()
+    api = config.new_client_from_config()  # type: ignore[no-untyped-call]
     namespace = f"patch-{uuid.uuid4().hex[:8]}"
     server = RealServer(api, namespace)
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
