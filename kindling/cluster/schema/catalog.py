@@ -36,9 +36,18 @@ class Catalog:
         raise NotImplementedError
 
     def openapi_v2(self, resources: Sequence[ResourceType]) -> dict[str, Any]:
-        raise NotImplementedError
+        from kindling.cluster.schema.openapi.documents import document_v2
+
+        return document_v2(resources, self._published(resources))
 
     def openapi_v3(
         self, group: str, version: str, resources: Sequence[ResourceType]
     ) -> dict[str, Any]:
-        raise NotImplementedError
+        from kindling.cluster.schema.openapi.documents import document_v3
+
+        rows = [row for row in resources if (row.group, row.version) == (group, version)]
+        return document_v3(rows, self._published(rows))
+
+    def _published(self, resources: Sequence[ResourceType]) -> dict[str, dict[str, Any]]:
+        """The definitions of the custom kinds among these, for documents."""
+        return {}

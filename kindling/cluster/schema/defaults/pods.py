@@ -26,25 +26,7 @@ def default_pod(pod: dict[str, Any]) -> None:
         resources = container["resources"]
         if resources.get("limits"):
             resources["requests"] = resources["limits"] | resources.get("requests", {})
-    status = pod.setdefault("status", {})
-    status.setdefault("phase", "Pending")
-    status.setdefault("qosClass", quality_of_service(spec))
-
-
-def quality_of_service(spec: dict[str, Any]) -> str:
-    """`Guaranteed`, `Burstable` or `BestEffort`: only CPU and memory count."""
-    asked = False
-    guaranteed = True
-    for container in _containers(spec, ("initContainers", "containers")):
-        resources = container.get("resources", {})
-        limits, requests = resources.get("limits", {}), resources.get("requests", {})
-        for name in ("cpu", "memory"):
-            limit, request = limits.get(name, "0"), requests.get(name, "0")
-            asked = asked or limit != "0" or request != "0"
-            guaranteed = guaranteed and limit != "0" and limit == request
-    if not asked:
-        return "BestEffort"
-    return "Guaranteed" if guaranteed else "Burstable"
+    pod.setdefault("status", {}).setdefault("phase", "Pending")
 
 
 def default_pod_spec(spec: dict[str, Any]) -> None:

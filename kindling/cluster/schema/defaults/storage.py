@@ -64,9 +64,7 @@ def default_namespace(obj: dict[str, Any]) -> None:
     metadata = obj.setdefault("metadata", {})
     if metadata.get("name"):
         metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
-    finalizers = obj.setdefault("spec", {})
-    if not metadata.get("deletionTimestamp"):
-        finalizers.setdefault("finalizers", ["kubernetes"])
+    obj.setdefault("spec", {})
     obj.setdefault("status", {}).setdefault("phase", "Active")
 
 
