@@ -17,12 +17,12 @@ from kindling.cluster.patch.combine import laid_over, without
 from kindling.cluster.patch.compare import (
     Frame,
     UnfitError,
-    check_declared,
     compare,
     field_set,
     frame_of,
     is_builtin,
     named_too,
+    undeclared,
 )
 from kindling.cluster.patch.entries import APPLY, UPDATE, Entry, Key, Owners, read
 from kindling.cluster.patch.fields import (
@@ -196,8 +196,13 @@ class _Turn:
 
     def _wanted(self) -> FieldSet:
         """What the configuration sets. Raises for one that does not fit the kind."""
+        unknown = list(undeclared(self.applied, self.shape))
         try:
-            check_declared(self.applied, self.shape)
+            if unknown:
+                lines = [f"{place}: field not declared in schema" for place in unknown]
+                if len(lines) > 1:
+                    lines = ["errors:", *(f"  {line}" for line in lines)]
+                raise UnfitError("", "\n".join(lines))
             return field_set(self.applied, self.shape, strict=True, builtin=is_builtin(self.frame))
         except UnfitError as error:
             metadata = self.applied.get("metadata") or {}

@@ -7,7 +7,7 @@ and empty), so that these count as there whether or not they are written.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -27,12 +27,12 @@ from kindling.cluster.patch.items import (
 __all__ = [
     "Frame",
     "UnfitError",
-    "check_declared",
     "compare",
     "field_set",
     "frame_of",
     "is_builtin",
     "named_too",
+    "undeclared",
 ]
 
 Frame = Mapping[str, Any]
@@ -219,16 +219,16 @@ class _Rules:
     builtin: bool
 
 
-def check_declared(value: Any, shape: Shape, place: str = "") -> None:
-    """Raise `UnfitError` for a field that the kind does not have."""
+def undeclared(value: Any, shape: Shape, place: str = "") -> Iterator[str]:
+    """Every field in a value that the kind does not have."""
     if isinstance(value, dict) and shape.sort is Sort.OBJECT:
         for name, inner in value.items():
             below_shape = shape.field(name)
             if below_shape is not None:
                 if isinstance(inner, dict | list):
-                    check_declared(inner, below_shape, f"{place}.{name}")
+                    yield from undeclared(inner, below_shape, f"{place}.{name}")
             elif place or name not in ("apiVersion", "kind", "metadata"):
-                raise UnfitError(f"{place}.{name}", "field not declared in schema")
+                yield f"{place}.{name}"
     elif isinstance(value, list) and shape.sort is Sort.LIST:
         for index, item in enumerate(value):
             if isinstance(item, dict | list):
@@ -236,7 +236,7 @@ def check_declared(value: Any, shape: Shape, place: str = "") -> None:
                     step = text((step_of(item, shape),)) if is_associative(shape) else f"[{index}]"
                 except ValueError:
                     step = f"[{index}]"
-                check_declared(item, shape.items, place + step)
+                yield from undeclared(item, shape.items, place + step)
 
 
 def _set_of_object(value: Mapping[str, Any], shape: Shape, rules: _Rules, place: str) -> FieldSet:

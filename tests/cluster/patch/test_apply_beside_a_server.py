@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 import uuid
 from typing import Any
 
@@ -144,10 +145,12 @@ class Player:
 
 
 def _told(code: int, status: Json) -> Json:
+    """An error without the object's name, which 1.20 leaves out, and in an order of our own."""
+    message = re.sub(r"(typed patch object) \([^)]*\)", r"\1", status["message"])
     causes = status.get("details", {}).get("causes", [])
     return {
         "code": code,
-        "lines": sorted(status["message"].splitlines()),
+        "lines": sorted(message.splitlines()),
         "causes": sorted(causes, key=lambda cause: (cause["message"], cause["field"])),
     }
 
