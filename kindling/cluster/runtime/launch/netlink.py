@@ -66,9 +66,10 @@ class Netlink:
 
     def add_pair(self, name: str, peer: str, mac: str, namespace: int, master: int = 0) -> None:
         """A cable: `name` here (a port of `master`), `peer` with the hardware address `mac` in the
-        network namespace of the descriptor; both up."""
+        network namespace of the descriptor. The far end is still down: it cannot be up before its
+        peer is there."""
         far = (
-            _link(0, _IFF_UP)
+            _link()
             + _attribute(_IFLA_IFNAME, peer.encode() + b"\0")
             + _attribute(_IFLA_ADDRESS, _mac(mac))
             + _attribute(_IFLA_NET_NS_FD, struct.pack("=I", namespace))
