@@ -1,4 +1,4 @@
-"""Reading what clients send: JSON or YAML, whatever its size, depth and sense of humour."""
+"""Reading what clients send: JSON, YAML or protobuf, whatever its size, depth or humour."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any
 
 import orjson
 
+from kindling.cluster.apiserver.wire.protobuf import decode_protobuf
 from kindling.cluster.model.status import bad_request, unsupported_media_type
 
-__all__ = ["Decoded", "decode", "decode_json", "decode_yaml", "media_type"]
+__all__ = ["PROTOBUF", "Decoded", "decode", "decode_json", "decode_yaml", "media_type"]
 
 _UNKNOWN_FORMAT = (
     "the body of the request was in an unknown format - accepted media types include:"
-    " application/json, application/yaml"
+    " application/json, application/yaml, application/vnd.kubernetes.protobuf"
 )
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 _NODES = 500_000
 """Values in one YAML document once its aliases are followed."""
 _DEPTH = 200
@@ -36,11 +38,13 @@ def media_type(content_type: str) -> str:
 
 def decode(body: bytes, content_type: str, *, kind: str, duplicates: bool = False) -> Decoded:
     """The object in a body. `duplicates` looks for fields that are given twice, which costs a
-    little. Raises `ApiError` 415 for a format that we do not read (protobuf) and 400, worded as the
+    little. Raises `ApiError` 415 for a format that we do not read and 400, worded as the
     real decoder does, for what is not an object."""
     media = media_type(content_type) or "application/json"
     if media in ("application/json", "*/*"):
         value, repeated = _object_from_json(body, kind, duplicates)
+    elif media == PROTOBUF:
+        value, repeated = decode_protobuf(body), ()
     elif media in ("application/yaml", "application/x-yaml", "text/yaml"):
         value, repeated = decode_yaml(body), ()
     else:

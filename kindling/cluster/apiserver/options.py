@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from kindling.cluster.apiserver.bodies import decode_json, decode_yaml, media_type
+from kindling.cluster.apiserver.bodies import PROTOBUF, decode_json, decode_yaml, media_type
 from kindling.cluster.apiserver.exchange import Exchange
+from kindling.cluster.apiserver.wire.protobuf import decode_protobuf
 from kindling.cluster.model.api import DeleteOptions, PatchType, Selection, WriteOptions
 from kindling.cluster.model.status import Cause, bad_request, invalid, unsupported_media_type
 
@@ -101,6 +102,8 @@ def _delete_body(body: bytes, content_type: str) -> dict[str, Any]:
             given = decode_json(body)
         except ValueError as error:
             raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
+    elif media == PROTOBUF:
+        given = decode_protobuf(body)
     elif media == "application/yaml":
         given = decode_yaml(body)
     else:
