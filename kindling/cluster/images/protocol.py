@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -76,3 +77,7 @@ class Images(Protocol):
         ...
 
     def all(self) -> tuple[Image, ...]: ...
+
+    def lease(self, image: str) -> AbstractContextManager[None]:
+        """Within it the image of this id keeps its layers: containers run on them."""
+        ...

@@ -1,0 +1,219 @@
+"""The node's own objects: its Node, kept true, and the Lease that says it is there.
+
+An idle cluster stays idle: the Node is written when something about it changed, and the lease every
+five minutes instead of every ten seconds, with a duration to match.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from kindling.cluster.images.protocol import Image
+from kindling.cluster.model.api import Api, Obj
+from kindling.cluster.model.resource import builtin
+from kindling.cluster.model.status import ApiError
+from kindling.cluster.node.clock import Clock, stamp, stamp_micro, wait_until
+from kindling.cluster.node.machine import Machine, Pressure
+from kindling.cluster.runtime.protocol import Isolation
+
+__all__ = ["ISOLATION", "KUBELET_VERSION", "allocatable_of", "node_object", "register", "renew"]
+
+KUBELET_VERSION = "v1.32.0+kindling"
+ISOLATION = "kindling.dev/Isolation"
+_NODES, _LEASES = builtin("nodes"), builtin("leases", "coordination.k8s.io")
+_LEASE_NAMESPACE = "kube-node-lease"
+_MOST_IMAGES = 50
+LEASE_SECONDS = 900
+RENEW_SECONDS = 300.0
+_log = logging.getLogger(__name__)
+
+
+def allocatable_of(machine: Machine) -> Mapping[str, str]:
+    """What there is to hand out, which is all there is."""
+    return {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": f"{machine.disk // 1024}Ki",
+        "hugepages-1Gi": "0",
+        "hugepages-2Mi": "0",
+        "memory": f"{machine.memory // 1024}Ki",
+        "pods": "110",
+    }
+
+
+def node_object(
+    name: str,
+    address: str,
+    machine: Machine,
+    pressure: Pressure,
+    isolation: Isolation,
+    images: tuple[Image, ...],
+    now: float,
+    before: Obj | None,
+    version: str,
+) -> Obj:
+    """The Node as it should be; what others put on it (labels, taints, cordons) stays."""
+    before = before or {}
+    metadata: Obj = dict(before.get("metadata") or {"name": name})
+    metadata["labels"] = {
+        "node-role.kubernetes.io/control-plane": "",
+        **(metadata.get("labels") or {}),
+        "beta.kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/os": machine.system,
+        "kubernetes.io/arch": machine.architecture,
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": machine.system,
+    }
+    old = {one["type"]: one for one in (before.get("status") or {}).get("conditions") or ()}
+    wanted = (
+        _pressure(
+            "MemoryPressure",
+            pressure.memory,
+            "KubeletHasInsufficientMemory",
+            "KubeletHasSufficientMemory",
+            "kubelet has insufficient memory available",
+            "kubelet has sufficient memory available",
+        ),
+        _pressure(
+            "DiskPressure",
+            pressure.disk,
+            "KubeletHasDiskPressure",
+            "KubeletHasNoDiskPressure",
+            "kubelet has disk pressure",
+            "kubelet has no disk pressure",
+        ),
+        _pressure(
+            "PIDPressure",
+            pressure.pids,
+            "KubeletHasInsufficientPID",
+            "KubeletHasSufficientPID",
+            "kubelet has insufficient PID available",
+            "kubelet has sufficient PID available",
+        ),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        _isolation(isolation),
+    )
+    conditions: list[Obj] = []
+    for kind, value, reason, message in wanted:
+        known = old.get(kind, {})
+        same = known.get("status") == value
+        conditions.append(
+            {
+                "type": kind,
+                "status": value,
+                "reason": reason,
+                "message": message,
+                "lastHeartbeatTime": stamp(now),
+                "lastTransitionTime": known.get("lastTransitionTime") if same else stamp(now),
+            }
+        )
+    sizes = dict(allocatable_of(machine))
+    status: Obj = {
+        "addresses": [
+            {"type": "InternalIP", "address": address},
+            {"type": "Hostname", "address": name},
+        ],
+        "allocatable": sizes,
+        "capacity": sizes,
+        "conditions": conditions,
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}},
+        "images": [
+            {"names": [*image.digests, *image.names], "sizeBytes": image.size}
+            for image in sorted(images, key=lambda one: (-one.size, one.id))[:_MOST_IMAGES]
+            if image.names or image.digests
+        ],
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": f"kindling://{version}",
+            "kernelVersion": machine.kernel,
+            "kubeProxyVersion": KUBELET_VERSION,
+            "kubeletVersion": KUBELET_VERSION,
+            "machineID": machine.system_id,
+            "operatingSystem": machine.system,
+            "osImage": machine.os_image,
+            "systemUUID": machine.system_id,
+        },
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": metadata,
+        "spec": before.get("spec") or {},
+        "status": status,
+    }
+
+
+def _pressure(
+    kind: str, short: bool, bad: str, good: str, bad_text: str, good_text: str
+) -> tuple[str, str, str, str]:
+    if short:
+        return kind, "True", bad, bad_text
+    return kind, "False", good, good_text
+
+
+def _isolation(isolation: Isolation) -> tuple[str, str, str, str]:
+    """Ours: `True` when containers are kept apart in every respect, else what is missing."""
+    if not isolation.missing:
+        text = "containers have their own processes, root, network, memory limits and users"
+        return ISOLATION, "True", "Isolated", text
+    partly = isolation.pids or isolation.root or isolation.network
+    reason = "PartlyIsolated" if partly else "PlainProcesses"
+    return ISOLATION, "False", reason, "\n".join(isolation.missing)
+
+
+def _telling(obj: Obj) -> Obj:
+    """A Node without the times of its heartbeats, to see whether anything changed."""
+    status = dict(obj.get("status") or {})
+    status["conditions"] = [
+        {key: value for key, value in one.items() if key != "lastHeartbeatTime"}
+        for one in status.get("conditions") or ()
+    ]
+    return {"labels": obj["metadata"].get("labels"), "status": status}
+
+
+async def register(api: Api, wanted: Obj) -> None:
+    """Make the Node or bring it up to date; without a change nothing is written."""
+    name = wanted["metadata"]["name"]
+    there = api.get(_NODES, name)
+    if there is None:
+        bare = {key: value for key, value in wanted.items() if key != "status"}
+        there = await api.create(_NODES, bare)
+    elif there["metadata"].get("labels") != wanted["metadata"]["labels"]:
+        there = await api.update(_NODES, wanted)
+    if _telling(there) != _telling(wanted):
+        await api.update(_NODES, there | {"status": wanted["status"]}, "status")
+
+
+async def renew(api: Api, name: str, uid: str, now: float) -> None:
+    """Make or renew the node's Lease."""
+    spec = {
+        "holderIdentity": name,
+        "leaseDurationSeconds": LEASE_SECONDS,
+        "renewTime": stamp_micro(now),
+    }
+    try:
+        if api.get(_LEASES, name, _LEASE_NAMESPACE) is not None:
+            await api.patch(_LEASES, name, {"spec": spec}, _LEASE_NAMESPACE)
+            return
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid}
+        lease = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {
+                "name": name,
+                "namespace": _LEASE_NAMESPACE,
+                "ownerReferences": [owner],
+            },
+            "spec": spec,
+        }
+        await api.create(_LEASES, lease, _LEASE_NAMESPACE)
+    except ApiError as error:
+        # The namespace may not be there yet, or the disk is full; the next one will do.
+        _log.debug("lease not renewed: %s", error)
+
+
+async def pause(wake: asyncio.Event, clock: Clock) -> None:
+    """Until something changed, or the next renewal is due."""
+    await wait_until(wake, clock, clock.monotonic() + RENEW_SECONDS)
