@@ -1,4 +1,4 @@
-"""What the two real runtimes share: containers that a launcher starts, as the event loop has them."""
+"""What the two real runtimes share: what a launcher starts, as the event loop has it."""
 
 from __future__ import annotations
 
@@ -216,6 +216,7 @@ class SpawnedRuntime:
     async def _prepare(self, spec: ContainerSpec) -> dict[str, Any]:
         """The specification as the launcher gets it."""
         return {
+            "id": spec.id,
             "sandbox": spec.sandbox,
             "folder": str(spec.folder),
             "layers": [str(layer) for layer in spec.root.layers],
@@ -341,6 +342,9 @@ class SpawnedRuntime:
         if self._link is not None and key in self._exits and not self._exits[key].done():
             self._link.tell({"verb": "signal", "key": key, "number": int(number)})
 
+    def _forget(self, key: str) -> None:
+        """A container was removed."""
+
     async def _remove(
         self, spec: ContainerSpec, exited: asyncio.Future[ContainerExit], streams: _Streams
     ) -> None:
@@ -349,6 +353,7 @@ class SpawnedRuntime:
         streams.close()
         if self._exits.get(spec.id) is exited:
             del self._exits[spec.id]
+            self._forget(spec.id)
             if self._link is not None and self._link.alive:
                 with contextlib.suppress(StartError):
                     await self._link.ask(

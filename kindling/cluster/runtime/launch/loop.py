@@ -1,7 +1,7 @@
-"""The launcher proper: hears what is to be started, starts it, tells how it ended.
+"""The launcher's one thread: hears what is to be started, has it started, tells how it ended.
 
-One thread, one `poll`. Whatever may take more than an instant is done by a forked child: setting a
-container up, removing its files.
+One `poll`, and nothing that takes more than an instant: what does is done by a forked child. The
+two kinds of launcher say what a sandbox is and how a process is set up.
 """
 
 from __future__ import annotations
@@ -19,144 +19,119 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from kindling.cluster.runtime.launch import kernel, setup
-from kindling.cluster.runtime.launch.cgroups import Cgroups, Group
-from kindling.cluster.runtime.launch.network import NodeNetwork, PodNetwork
 from kindling.cluster.runtime.launch.refusal import Refusal, reason_of
-from kindling.cluster.runtime.launch.users import Users
+from kindling.cluster.runtime.launch.setup import Seat
 from kindling.cluster.runtime.launch.wire import Channel, Message
 
-__all__ = ["Launcher"]
-
-_WATCH_MS = 50
-"""How often memory is looked at where the kernel does not do it."""
+__all__ = ["Loop", "Process"]
 
 
-class _Process:
-    """A child of ours, from its fork to its end."""
+class Process:
+    """A child of ours, from its fork to its end. `key` is empty for those of our own."""
 
     def __init__(self, key: str, request: int, pid: int, status: socket.socket | None) -> None:
         self.key = key
         self.request = request
         self.pid = pid
         self.status = status
-        self.pidfd = os.pidfd_open(pid)
         self.terminal: tuple[int, ...] = ()
         self.failure: Message | None = None
-        self.container: _Process | None = None
-        self.sandbox: _Sandbox | None = None
+        self.container: Process | None = None
+        self.sandbox = ""
         self.spec: dict[str, Any] = {}
-        self.group: Group | None = None
-        self.limit = 0
         self.out_of_memory = False
         self.then: Callable[[], None] | None = None
 
     def send(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self.pidfd, number)
-
-    def shown_pid(self) -> int:
-        """The pid as the machine counts: ours is of a namespace, but /proc is the machine's."""
-        with contextlib.suppress(OSError), open(f"/proc/self/fdinfo/{self.pidfd}") as file:
-            for line in file:
-                if line.startswith("Pid:"):
-                    return int(line.split()[1])
-        return 0
+        """It was not reaped yet, so that the pid is still its own."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(self.pid, number)
 
 
-class _Sandbox:
-    def __init__(self, key: str, pod: PodNetwork, shm: str) -> None:
-        self.key = key
-        self.pod = pod
-        self.shm = shm
-        self.pids = -1
-        self.keeper: _Process | None = None
-        self.waiting: list[int] = []
-        self.leaving = False
-
-
-class Launcher:
-    def __init__(
-        self,
-        channel: socket.socket,
-        quick: socket.socket,
-        config: dict[str, Any],
-        holder: int,
-        groups: Cgroups,
-        users: Users,
-    ) -> None:
-        self._channel = Channel(channel)
+class Loop:
+    def __init__(self, channel: socket.socket, quick: socket.socket) -> None:
+        self.channel = Channel(channel)
+        self.children: dict[int, Process] = {}
+        self.containers: dict[str, Process] = {}
+        self.ending = False
+        self._by_key: dict[str, Process] = {}
         self._quick = quick
-        self._holder = holder
-        self._groups = groups
-        self._users = users
-        self._folder = config["folder"]
-        self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._network = NodeNetwork(config["pods"], config["services"])
-        self._sandboxes: dict[str, _Sandbox] = {}
-        self._children: dict[int, _Process] = {}
-        self._containers: dict[str, _Process] = {}
-        self._by_key: dict[str, _Process] = {}
-        self._busy_groups: list[Group] = []
-        self._ending = False
-        self._wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._wake = os.pipe()
+        for fd in self._wake:
+            os.set_blocking(fd, False)
         self._poll = select.poll()
 
     def run(self) -> None:
         """Until the other end of the channel is gone."""
-        kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_SLAVE)
-        # What is mounted on our folder is seen by us and by containers in the making alone.
-        kernel.mount("tmpfs", self._folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
-        self._network.begin()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
-        for fd in (self._channel.sock.fileno(), self._quick.fileno(), self._wake[0], self._holder):
+        for fd in (self.channel.sock.fileno(), self._quick.fileno(), self._wake[0]):
             self._poll.register(fd, select.POLLIN)
-        self._channel.post(
-            {
-                "ready": True,
-                "address": self._network.address,
-                "memory": self._groups.memory,
-                "why_memory": self._groups.why,
-                "cpu": self._groups.cpu,
-                "single": self._users.single,
-                "why_single": self._users.why,
-                "rootless": self._users.own_namespace,
-            }
-        )
-        while not self._channel.closed and not self._ending:
+        while not self.channel.closed and not self.ending:
             self._step()
 
+    def watch(self, fd: int) -> None:
+        """Call `heard` when something comes from it."""
+        self._poll.register(fd, select.POLLIN)
+
     def _step(self) -> None:
-        channel = self._channel.sock.fileno()
-        more = select.POLLOUT if self._channel.pending else 0
+        channel = self.channel.sock.fileno()
+        more = select.POLLOUT if self.channel.pending else 0
         self._poll.modify(channel, select.POLLIN | more)
-        events = self._poll.poll(self._patience())
-        for fd, _ in events:
-            if fd == self._holder:
-                self._ending = True
-            elif fd == channel:
-                self._channel.flush()
-                for message, fds in self._channel.feed():
+        for fd, _ in self._poll.poll(self.patience()):
+            if fd == channel:
+                self.channel.flush()
+                for message, fds in self.channel.feed():
                     self._hear(message, fds)
             elif fd == self._quick.fileno():
                 self._answer_quickly()
             elif fd == self._wake[0]:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._wake[0], 4096)
-            else:
-                for process in list(self._children.values()):
+            elif not self.heard(fd):
+                for process in list(self.children.values()):
                     if process.status is not None and process.status.fileno() == fd:
                         self._read_status(process)
         self._reap()
-        self._watch_memory()
-        self._busy_groups = [group for group in self._busy_groups if not group.remove()]
+        self.tick()
 
-    def _patience(self) -> int | None:
-        if self._busy_groups:
-            return 5
-        watched = any(child.limit and child.group is None for child in self._children.values())
-        return _WATCH_MS if watched else None
+    # For the two kinds ---------------------------------------------------------------------------
+
+    def patience(self) -> int | None:
+        """Milliseconds until `tick` is due again though nothing happens; None for never."""
+        return None
+
+    def tick(self) -> None:
+        """After every step."""
+
+    def heard(self, fd: int) -> bool:  # noqa: ARG002
+        """Whether this descriptor was one of yours."""
+        return False
+
+    def make_sandbox(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def remove_sandbox(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def start_container(self, message: Message, seat: Seat, ours: socket.socket) -> Process:
+        raise NotImplementedError
+
+    def start_further(
+        self, message: Message, container: Process, seat: Seat, ours: socket.socket
+    ) -> Process:
+        raise NotImplementedError
+
+    def shown_pid(self, process: Process) -> int:
+        """The pid as the machine counts."""
+        return process.pid
+
+    def socket_in(self, sandbox: str, family: int, kind: int) -> socket.socket:
+        raise NotImplementedError
+
+    def ended(self, process: Process, status: int) -> None:
+        """It was reaped."""
+        raise NotImplementedError
 
     # What is asked for ---------------------------------------------------------------------------
 
@@ -164,9 +139,9 @@ class Launcher:
         try:
             verb = message["verb"]
             if verb == "sandbox":
-                self._make_sandbox(message)
+                self.make_sandbox(message)
             elif verb == "unsandbox":
-                self._remove_sandbox(message)
+                self.remove_sandbox(message)
             elif verb in ("run", "exec"):
                 self._start(message, dict(zip(message["streams"], fds, strict=True)))
             elif verb == "signal":
@@ -174,7 +149,7 @@ class Launcher:
             elif verb == "remove":
                 self._remove(message)
             elif verb == "close":
-                self._ending = True
+                self.ending = True
         except Refusal as error:
             self._refuse(message, str(error), error.reason)
         except OSError as error:
@@ -188,68 +163,11 @@ class Launcher:
                 os.close(fd)
 
     def _refuse(self, message: Message, error: str, reason: str) -> None:
-        self._channel.post({"id": message.get("id", 0), "error": error, "reason": reason})
-
-    def _make_sandbox(self, message: Message) -> None:
-        key = message["sandbox"]
-        if key in self._sandboxes:
-            raise Refusal(f"there is a sandbox `{key}` already", "CreatePodSandboxError")
-        shm = os.path.join(self._folder, f"shm-{message['id']}")
-        pod = self._network.add_pod(message["hostname"], own_network=not message["host_network"])
-        try:
-            os.mkdir(shm)
-            flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
-            kernel.mount("shm", shm, "tmpfs", flags, "mode=1777,size=65536k")
-        except BaseException:
-            self._network.remove_pod(pod)
-            raise
-        sandbox = _Sandbox(key, pod, shm)
-        if message["shared_pids"]:
-            sandbox.keeper = self._keep_pids(sandbox)
-        self._sandboxes[key] = sandbox
-        self._channel.post({"id": message["id"], "address": pod.address})
-
-    def _keep_pids(self, sandbox: _Sandbox) -> _Process:
-        """A first process for containers that share their processes: it adopts and reaps."""
-        pid = self._fork(kernel.CLONE_NEWPID)
-        if pid == 0:
-            _keep()
-        process = self._adopt(_Process("", 0, pid, None))
-        process.sandbox = sandbox
-        process.then = lambda: self._leave(sandbox)
-        sandbox.pids = os.open(f"/proc/{process.shown_pid()}/ns/pid", os.O_RDONLY)
-        return process
-
-    def _remove_sandbox(self, message: Message) -> None:
-        sandbox = self._sandboxes.get(message["sandbox"])
-        if sandbox is None:
-            self._channel.post({"id": message["id"]})
-            return
-        sandbox.leaving = True
-        sandbox.waiting.append(message["id"])
-        for process in self._children.values():
-            if process.sandbox is sandbox:
-                process.send(signal.SIGKILL)
-        self._leave(sandbox)
-
-    def _leave(self, sandbox: _Sandbox) -> None:
-        """Let a sandbox go once nothing is in it any more."""
-        if not sandbox.leaving or any(p.sandbox is sandbox for p in self._children.values()):
-            return
-        if self._sandboxes.pop(sandbox.key, None) is not None:
-            self._network.remove_pod(sandbox.pod)
-            if sandbox.pids >= 0:
-                os.close(sandbox.pids)
-            with contextlib.suppress(OSError):
-                kernel.umount(sandbox.shm, kernel.MNT_DETACH)
-                os.rmdir(sandbox.shm)
-        for request in sandbox.waiting:
-            self._channel.post({"id": request})
-        sandbox.waiting.clear()
+        self.channel.post({"id": message.get("id", 0), "error": error, "reason": reason})
 
     def _start(self, message: Message, fds: dict[str, int]) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        seat = setup.Seat(fds, theirs, tty=message["tty"])
+        seat = Seat(fds, theirs, tty=message["tty"])
         try:
             if message["verb"] == "run":
                 process = self._start_container(message, seat, ours)
@@ -264,65 +182,25 @@ class Launcher:
         self._poll.register(ours.fileno(), select.POLLIN)
         self._by_key[process.key] = process
 
-    def _start_container(self, message: Message, seat: setup.Seat, ours: socket.socket) -> _Process:
-        spec = message["spec"]
-        sandbox = self._sandboxes.get(spec["sandbox"])
-        if sandbox is None or sandbox.leaving:
-            raise Refusal(f"there is no sandbox `{spec['sandbox']}`", "CreateContainerError")
-        if message["key"] in self._containers:
-            raise Refusal(f"there is a container `{message['key']}`", "CreateContainerError")
-        group = None
-        if self._groups.memory or self._groups.cpu:
-            group = self._groups.make(f"c{message['id']}", spec["memory"], spec["cpus"])
-        try:
-            pid = self._fork(kernel.CLONE_NEWPID, sandbox.pids)
-        except BaseException:
-            if group is not None:
-                group.remove()
-            raise
-        if pid == 0:
-            setup.start(spec, seat, sandbox.pod, group, sandbox.shm, single=self._users.single)
-        process = self._adopt(_Process(message["key"], message["id"], pid, ours))
-        process.sandbox, process.group, process.spec = sandbox, group, spec
-        process.limit = 0 if self._groups.memory else spec["memory"] or 0
-        self._containers[message["key"]] = process
+    def _start_container(self, message: Message, seat: Seat, ours: socket.socket) -> Process:
+        key = message["key"]
+        if key in self.containers:
+            raise Refusal(f"there is a container `{key}`", "CreateContainerError")
+        process = self.start_container(message, seat, ours)
+        process.spec = message["spec"]
+        self.containers[key] = process
         return process
 
-    def _start_further(self, message: Message, seat: setup.Seat, ours: socket.socket) -> _Process:
-        container = self._containers.get(message["container"])
-        if container is None or container.pid not in self._children:
+    def _start_further(self, message: Message, seat: Seat, ours: socket.socket) -> Process:
+        container = self.containers.get(message["container"])
+        if container is None or container.pid not in self.children:
             raise Refusal("container not running", "CreateContainerError")
-        spec = {**container.spec, "argv": message["argv"]}
-        namespace = os.open(f"/proc/{container.shown_pid()}/ns/pid", os.O_RDONLY)
-        try:
-            pid = self._fork(0, namespace)
-        finally:
-            os.close(namespace)
-        if pid == 0:
-            setup.execute(spec, seat, container.pidfd, container.group, single=self._users.single)
-        process = self._adopt(_Process(message["key"], message["id"], pid, ours))
+        process = self.start_further(message, container, seat, ours)
         process.container, process.sandbox = container, container.sandbox
         return process
 
-    def _fork(self, flags: int, namespace: int = -1) -> int:
-        """Fork into a new process namespace, or into that of a descriptor."""
-        if namespace >= 0:
-            kernel.setns(namespace, kernel.CLONE_NEWPID)
-        else:
-            kernel.unshare(flags)
-        pid = -1
-        try:
-            pid = os.fork()
-        finally:
-            if pid != 0:
-                kernel.setns(self._own_pids, kernel.CLONE_NEWPID)
-        if pid == 0:
-            signal.set_wakeup_fd(-1)
-            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        return pid
-
-    def _adopt(self, process: _Process) -> _Process:
-        self._children[process.pid] = process
+    def adopt(self, process: Process) -> Process:
+        self.children[process.pid] = process
         return process
 
     def _signal(self, message: Message) -> None:
@@ -336,7 +214,7 @@ class Launcher:
 
     def _remove(self, message: Message) -> None:
         """Free the private layer of a container that has ended, whoever's its files may be."""
-        process = self._containers.pop(message["container"], None)
+        self.containers.pop(message["container"], None)
         pid = self._fork_plain()
         if pid == 0:
             try:
@@ -344,9 +222,8 @@ class Launcher:
                     _erase(os.path.join(message["folder"], name))
             finally:
                 os._exit(0)
-        del process
-        child = self._adopt(_Process("", 0, pid, None))
-        child.then = lambda: self._channel.post({"id": message["id"]})
+        child = self.adopt(Process("", 0, pid, None))
+        child.then = lambda: self.channel.post({"id": message["id"]})
 
     def _fork_plain(self) -> int:
         pid = os.fork()
@@ -356,7 +233,7 @@ class Launcher:
 
     # What happens to them ------------------------------------------------------------------------
 
-    def _read_status(self, process: _Process) -> None:
+    def _read_status(self, process: Process) -> None:
         """A process says that it failed, hands over its terminal, or has become its program."""
         status = process.status
         if status is None:
@@ -378,8 +255,8 @@ class Launcher:
         status.close()
         process.status = None
         if process.failure is None:
-            started = {"id": process.request, "pid": process.shown_pid(), "at": time.time()}
-            self._channel.post(started, process.terminal, close=True)
+            started = {"id": process.request, "pid": self.shown_pid(process), "at": time.time()}
+            self.channel.post(started, process.terminal, close=True)
         else:
             for fd in process.terminal:
                 os.close(fd)
@@ -393,27 +270,28 @@ class Launcher:
                 return
             if pid == 0:
                 return
-            process = self._children.pop(pid, None)
+            process = self.children.pop(pid, None)
             if process is not None:
                 self._ended(process, status)
 
-    def _ended(self, process: _Process, status: int) -> None:
+    def _ended(self, process: Process, status: int) -> None:
         self._read_status(process)
-        if process.status is not None:  # a process that it forked holds the other end
+        if process.status is not None:  # something that it forked holds the other end
             self._poll.unregister(process.status.fileno())
             process.status.close()
             process.status = None
-        memory = process.out_of_memory
-        if process.group is not None:
-            memory = memory or process.group.killed_for_memory()
-            self._busy_groups.append(process.group)
+            process.failure = {"error": "it ended before its program", "reason": "StartError"}
+        self.ended(process, status)
+
+    def tell_end(self, process: Process, status: int, *, memory: bool = False) -> None:
+        """Say that it has ended, or that it never began."""
         if process.failure is not None:
-            self._containers.pop(process.key, None)
-            self._channel.post({"id": process.request, **process.failure})
+            self.containers.pop(process.key, None)
+            self.channel.post({"id": process.request, **process.failure})
         elif process.key:
             code = os.waitstatus_to_exitcode(status)
             number = -code if code < 0 else 0
-            self._channel.post(
+            self.channel.post(
                 {
                     "exit": process.key,
                     "code": 128 + number if number else code,
@@ -423,18 +301,8 @@ class Launcher:
                 }
             )
         self._by_key.pop(process.key, None)
-        os.close(process.pidfd)
         if process.then is not None:
             process.then()
-        if process.sandbox is not None:
-            self._leave(process.sandbox)
-
-    def _watch_memory(self) -> None:
-        for process in self._children.values():
-            watched = process.limit and process.group is None and process.status is None
-            if watched and _memory_of(process.shown_pid()) > process.limit:
-                process.out_of_memory = True
-                process.send(signal.SIGKILL)
 
     # Quick questions -----------------------------------------------------------------------------
 
@@ -444,41 +312,14 @@ class Launcher:
             question = json.loads(self._quick.recv(4096))
         except (OSError, ValueError):
             return
-        sandbox = self._sandboxes.get(question["sandbox"])
-        if question["sandbox"] and sandbox is None:
-            self._quick.send(b"there is no such sandbox")
-            return
-        pod = sandbox.pod if sandbox is not None else None
         try:
-            with self._network.socket_in(pod, question["family"], question["kind"]) as made:
+            found = self.socket_in(question["sandbox"], question["family"], question["kind"])
+            with found as made:
                 socket.send_fds(self._quick, [b"+"], [made.fileno()])
+        except Refusal as error:
+            self._quick.send(str(error).encode())
         except OSError as error:
             self._quick.send(reason_of(error).encode())
-
-
-def _keep() -> None:
-    """The life of a sandbox's first process: reap what is left behind, for ever."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    while True:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        signal.sigwait({signal.SIGCHLD})
-
-
-def _memory_of(pid: int) -> int:
-    """Bytes that the processes of a container hold for themselves alone, as its own /proc lists
-    them; files that are merely mapped are not counted."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = 0
-    root = f"/proc/{pid}/root/proc"
-    with contextlib.suppress(OSError):
-        for name in os.listdir(root):
-            if name.isdecimal():
-                with contextlib.suppress(OSError, IndexError), open(f"{root}/{name}/statm") as file:
-                    words = file.read().split()
-                    total += (int(words[1]) - int(words[2])) * page
-    return total
 
 
 def _erase(path: str) -> None:

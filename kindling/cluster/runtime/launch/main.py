@@ -94,7 +94,7 @@ def _guard(channel: socket.socket, quick: socket.socket, config: dict[str, Any])
         try:
             kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
             del guard
-            from kindling.cluster.runtime.launch.loop import Launcher
+            from kindling.cluster.runtime.launch.spaces import Launcher
 
             Launcher(channel, quick, config, holder, groups, users).run()
         except (OSError, Refusal) as error:
