@@ -69,11 +69,10 @@ class PlainRuntime(SpawnedRuntime):
         told = await super()._prepare(spec)
         env = view.env(spec.env)
         cwd = view.path(spec.cwd)
-        if cwd == spec.cwd and not Path(cwd).is_dir():
-            made = root / cwd.lstrip("/")
+        if cwd == spec.cwd and not os.path.isdir(cwd):
+            cwd = str(root) + os.path.normpath(cwd)
             with contextlib.suppress(OSError):
-                made.mkdir(parents=True, exist_ok=True)
-            cwd = str(made)
+                os.makedirs(cwd, exist_ok=True)
         argv = view.command(spec.argv, env)
         self._views[spec.id] = view
         return {**told, "env": env, "cwd": cwd, "argv": argv}

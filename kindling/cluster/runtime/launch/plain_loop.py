@@ -113,7 +113,7 @@ class _Plain(Loop):
         self._token = config["token"]
         self._sandboxes: set[str] = set()
         self._leaving: dict[str, list[int]] = {}
-        self._ended: list[tuple[Process, int]] = []
+        self._finished: list[tuple[Process, int]] = []
 
     def run(self) -> None:
         if _LINUX:
@@ -125,16 +125,16 @@ class _Plain(Loop):
         self._end_all()
 
     def patience(self) -> int | None:
-        return 5 if self._ended else None
+        return 5 if self._finished else None
 
     def tick(self) -> None:
         """A container has ended when all of its processes have."""
-        for process, status in list(self._ended):
+        for process, status in list(self._finished):
             if not self._end_rest(process):
-                self._ended.remove((process, status))
+                self._finished.remove((process, status))
                 self.tell_end(process, status)
         for sandbox, requests in list(self._leaving.items()):
-            children = [*self.children.values(), *(process for process, _ in self._ended)]
+            children = [*self.children.values(), *(process for process, _ in self._finished)]
             if not any(child.sandbox == sandbox for child in children):
                 del self._leaving[sandbox]
                 for request in requests:
@@ -191,7 +191,7 @@ class _Plain(Loop):
 
     def ended(self, process: Process, status: int) -> None:
         if process.key and process.container is None and process.failure is None:
-            self._ended.append((process, status))
+            self._finished.append((process, status))
         else:
             self.tell_end(process, status)
 
@@ -209,7 +209,7 @@ class _Plain(Loop):
 
     def _end_all(self) -> None:
         limit = time.monotonic() + _END_SECS
-        everything = [*self.children.values(), *(process for process, _ in self._ended)]
+        everything = [*self.children.values(), *(process for process, _ in self._finished)]
         while time.monotonic() < limit:
             for process in self.children.values():
                 process.send(signal.SIGKILL)
