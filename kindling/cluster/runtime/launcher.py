@@ -16,8 +16,9 @@ SERVICE_NETWORK = "10.198.0.0/16"
 
 
 class LauncherRuntime(SpawnedRuntime):
-    """`folder` is for the launcher's own use, with one launcher at a time. `start` raises
-    `StartError` saying what this machine does not allow."""
+    """`folder` is for the launcher's own use, with one launcher at a time. `interpreter` is the
+    command that runs Python for it, as whatever user. `start` raises `StartError` saying what this
+    machine does not allow."""
 
     def __init__(
         self,
@@ -25,8 +26,9 @@ class LauncherRuntime(SpawnedRuntime):
         *,
         pods: str = POD_NETWORK,
         services: str = SERVICE_NETWORK,
+        interpreter: tuple[str, ...] = (sys.executable,),
     ) -> None:
-        super().__init__(folder)
+        super().__init__(folder, interpreter)
         self._config: Message = {"mode": "spaces", "pods": pods, "services": services}
         self._isolation = Isolation(True, True, True, False, False)
 

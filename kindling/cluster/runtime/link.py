@@ -30,12 +30,18 @@ _LOST = "the launcher of containers is gone"
 
 class Link:
     """Starts a launcher and talks to it. `on_exit` gets the message of each ending, and `on_lost`
-    is called once when the launcher has gone without being asked to."""
+    is called once when the launcher has
+    gone. `interpreter` is the command that runs Python."""
 
     def __init__(
-        self, log: Path, on_exit: Callable[[Message], None], on_lost: Callable[[], None]
+        self,
+        log: Path,
+        on_exit: Callable[[Message], None],
+        on_lost: Callable[[], None],
+        interpreter: tuple[str, ...] = (sys.executable,),
     ) -> None:
         self._log = log
+        self._interpreter = interpreter
         self._on_exit = on_exit
         self._on_lost = on_lost
         self._numbers = itertools.count(1)
@@ -65,7 +71,9 @@ class Link:
         quick.settimeout(_QUICK_SECS)
         try:
             with theirs, answers:
-                self._guard = _spawn(self._log, theirs.fileno(), answers.fileno())
+                self._guard = _spawn(
+                    self._interpreter, self._log, theirs.fileno(), answers.fileno()
+                )
         except OSError as error:
             ours.close()
             quick.close()
@@ -217,12 +225,14 @@ class Link:
         return "the launcher ended at once"
 
 
-def _spawn(log: Path, channel: int, quick: int) -> subprocess.Popen[bytes]:
+def _spawn(
+    interpreter: tuple[str, ...], log: Path, channel: int, quick: int
+) -> subprocess.Popen[bytes]:
     """Some 2 ms; what the launcher says of itself goes to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with open(log, "wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, str(channel), str(quick)],
+            [*interpreter, "-I", "-S", "-c", _PROGRAM, str(channel), str(quick)],
             stdin=subprocess.DEVNULL,
             stdout=said,
             stderr=said,

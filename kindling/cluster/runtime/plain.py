@@ -69,10 +69,8 @@ class PlainRuntime(SpawnedRuntime):
         told = await super()._prepare(spec)
         env = view.env(spec.env)
         cwd = view.path(spec.cwd)
-        if cwd == spec.cwd and not os.path.isdir(cwd):
-            cwd = str(root) + os.path.normpath(cwd)
-            with contextlib.suppress(OSError):
-                os.makedirs(cwd, exist_ok=True)
+        if cwd == spec.cwd:
+            cwd = await asyncio.to_thread(_made_folder, cwd, root)
         argv = view.command(spec.argv, env)
         self._views[spec.id] = view
         return {**told, "env": env, "cwd": cwd, "argv": argv}
@@ -88,6 +86,16 @@ class PlainRuntime(SpawnedRuntime):
         super()._on_lost()
         _end_carriers(self._token)
         self._views.clear()
+
+
+def _made_folder(cwd: str, root: Path) -> str:
+    """A working folder that is neither the image's nor this machine's is made in the copy."""
+    if os.path.isdir(cwd):
+        return cwd
+    made = str(root) + os.path.normpath(cwd)
+    with contextlib.suppress(OSError):
+        os.makedirs(made, exist_ok=True)
+    return made
 
 
 def _end_carriers(token: str) -> None:

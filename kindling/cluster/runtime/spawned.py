@@ -8,6 +8,7 @@ import itertools
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -111,8 +112,9 @@ class _Streams:
 class SpawnedRuntime:
     """Everything but what a launcher is told at its start and what it makes of a specification."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, interpreter: tuple[str, ...] = (sys.executable,)) -> None:
         self._folder = folder
+        self._interpreter = interpreter
         self._link: Link | None = None
         self._sandboxes: dict[str, Sandbox] = {}
         self._exits: dict[str, asyncio.Future[ContainerExit]] = {}
@@ -130,7 +132,8 @@ class SpawnedRuntime:
 
     async def _begin(self, config: Message) -> Message:
         self._folder.mkdir(parents=True, exist_ok=True)
-        link = Link(self._folder / "launcher.log", self._on_exit, self._on_lost)
+        log = self._folder / "launcher.log"
+        link = Link(log, self._on_exit, self._on_lost, self._interpreter)
         ready = await link.start({**config, "folder": str(self._folder)})
         self._link = link
         self._address = ready["address"]
