@@ -87,7 +87,7 @@ def _indexed(items: list[Any], shape: Shape) -> dict[str, list[Any]]:
 
 def without(value: Any, fields: FieldSet, shape: Shape) -> Any:
     """The value without the fields of a set. Gives `value` itself when none of them is there. An
-    object or list that loses all that was in it becomes null, as a field that is not there."""
+    object or list that loses all that was in it goes too: None for the value itself."""
     if not fields or is_leaf(value, shape):
         return value
     if isinstance(value, dict):
@@ -110,7 +110,10 @@ def _object_without(value: Mapping[str, Any], fields: FieldSet, shape: Shape) ->
         inner = without(value[name], below(node), field_of(shape, name))
         if inner is not value[name]:
             kept = dict(value) if kept is None else kept
-            kept[name] = inner
+            if inner is None:
+                del kept[name]
+            else:
+                kept[name] = inner
     if kept is None:
         return value
     return kept or None
@@ -132,7 +135,8 @@ def _list_without(value: list[Any], fields: FieldSet, shape: Shape) -> Any:
             continue
         inner = without(item, below(node), shape.items)
         changed = changed or inner is not item
-        kept.append(inner)
+        if inner is not None:
+            kept.append(inner)
     if not changed:
         return value
     return kept or None

@@ -19,6 +19,7 @@ DEPLOYMENT: Json = {
     "metadata": {"name": "web", "labels": {"app": "web"}, "finalizers": ["kindling.dev/a"]},
     "spec": {
         "replicas": 0,
+        "strategy": {"type": "RollingUpdate"},
         "selector": {"matchLabels": {"app": "web"}},
         "template": {
             "metadata": {"labels": {"app": "web"}},

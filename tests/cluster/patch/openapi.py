@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kindling.cluster.model.resource import BUILTIN
 from kindling.cluster.model.shape import ANY, ListType, Shape, Sort
+from kindling.cluster.schema.catalog import Catalog
 
 _DEFAULTS = {"protocol": "TCP"}
 """List keys that an item may leave out; the document does not say so."""
@@ -83,6 +85,14 @@ class DocumentShape:
 
     def default_of(self, name: str) -> object:
         return _DEFAULTS.get(name)
+
+
+def own_shape(api_version: str, kind: str) -> Shape:
+    """The shape that the embedded cluster has of a built-in kind."""
+    for row in BUILTIN.values():
+        if (row.api_version, row.kind) == (api_version, kind):
+            return Catalog().of(row).shape
+    raise KeyError(kind)
 
 
 def shape_of(document: dict[str, Any], api_version: str, kind: str) -> Shape:

@@ -21,7 +21,7 @@ from tests.cluster.patch.manifests import (
     STRATEGIC_ERRORS,
     Json,
 )
-from tests.cluster.patch.openapi import shape_of
+from tests.cluster.patch.openapi import own_shape, shape_of
 from tests.cluster.patch.real import RealServer
 
 pytestmark = pytest.mark.cluster
@@ -40,7 +40,10 @@ BAD = [
 def ours(server: RealServer, obj: Json, patch: Any, patch_type: PatchType) -> Json:
     if patch_type is PatchType.STRATEGIC:
         shape = shape_of(server.openapi, obj["apiVersion"], obj["kind"])
-        return strategic_merge(obj, patch, shape)
+        own = own_shape(obj["apiVersion"], obj["kind"])
+        merged = strategic_merge(obj, patch, shape)
+        assert merged == strategic_merge(obj, patch, own)
+        return merged
     return json_patch(obj, patch) if patch_type is PatchType.JSON else merge(obj, patch)
 
 
