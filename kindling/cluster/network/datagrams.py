@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["DatagramListener"]
 
@@ -25,8 +25,7 @@ class _Way(asyncio.DatagramProtocol):
         self.gone = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self.transport = transport
+        self.transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: Any) -> None:  # noqa: ARG002
         self.used = asyncio.get_running_loop().time()
@@ -63,8 +62,7 @@ class DatagramListener(asyncio.DatagramProtocol):
         await loop.create_datagram_endpoint(lambda: self, sock=self._socket)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._front = transport
+        self._front = cast(asyncio.DatagramTransport, transport)
 
     def error_received(self, exc: Exception) -> None:
         """A client is gone: nobody misses its answer."""

@@ -84,7 +84,8 @@ class ServiceAddresses:
         kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
         sock = self._runtime.open_socket(socket.AF_INET, kind)
         try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if stream:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             sock.bind((front.address, front.port))
         except OSError as error:
             sock.close()

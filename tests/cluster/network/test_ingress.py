@@ -50,7 +50,7 @@ async def served(town: Town, app: App = web, *, ready: bool = True) -> AsyncIter
         writer.close()
 
     server = await asyncio.start_server(once, "127.0.0.1", 0)
-    await town.service("web", clusterIP="127.0.0.9", ports=[{"name": "http", "port": 80}])
+    await town.service("web", externalIPs=["127.0.0.9"], ports=[{"name": "http", "port": 80}])
     if ready:
         await town.behind("web", "127.0.0.1", http=server.sockets[0].getsockname()[1])
     backend = {"service": {"name": "web", "port": {"number": 80}}}
@@ -67,11 +67,15 @@ async def served(town: Town, app: App = web, *, ready: bool = True) -> AsyncIter
     listening.setblocking(False)
     async with server, running(IngressProxy(town.api, town.runtime, listening).run()):
         async with asyncio.timeout(10):
-            if not (town.api.get(INGRESSES, "web", "default") or {}).get("status"):
-                async for change in seen:
-                    if change.object.get("status"):
-                        break
+            while not addressed(town):
+                await anext(seen)
             yield int(listening.getsockname()[1])
+
+
+def addressed(town: Town) -> bool:
+    """Whether the Ingress says where it is served."""
+    found = town.api.get(INGRESSES, "web", "default") or {}
+    return bool(found.get("status", {}).get("loadBalancer", {}).get("ingress"))
 
 
 async def talk(port: int, *requests: str) -> bytes:

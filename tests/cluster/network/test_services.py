@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 
@@ -54,7 +55,7 @@ async def ask(address: str, port: int, data: bytes = b"") -> bytes:
 async def test_a_service_shares_connections_between_its_pods(town: Town) -> None:
     front = free_port()
     async with pod(b"one") as port, pod(b"two", "127.0.0.2", port):
-        await town.service("web", clusterIP="127.0.0.9", ports=[{"port": front}])
+        await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
         await town.behind("web", "127.0.0.1", "127.0.0.2", unnamed=port)
         async with running(ServiceAddresses(town.api, town.runtime).run()):
             answers = [await ask("127.0.0.9", front, b"!") for _ in range(4)]
@@ -65,7 +66,7 @@ async def test_megabytes_pass_whole_in_both_directions(town: Town) -> None:
     front = free_port()
     data = bytes(range(256)) * 20_000
     async with pod(b"") as port:
-        await town.service("web", clusterIP="127.0.0.9", ports=[{"port": front}])
+        await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
         await town.behind("web", "127.0.0.1", unnamed=port)
         async with running(ServiceAddresses(town.api, town.runtime).run()):
             assert await ask("127.0.0.9", front, data) == data
@@ -73,7 +74,7 @@ async def test_megabytes_pass_whole_in_both_directions(town: Town) -> None:
 
 async def test_a_service_without_ready_pods_refuses(town: Town) -> None:
     front = free_port()
-    await town.service("web", clusterIP="127.0.0.9", ports=[{"port": front}])
+    await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
     async with running(ServiceAddresses(town.api, town.runtime).run()):
         with pytest.raises(ConnectionError):
             await ask("127.0.0.9", front, b"x")
@@ -82,7 +83,7 @@ async def test_a_service_without_ready_pods_refuses(town: Town) -> None:
 async def test_clients_stick_to_a_pod_where_the_service_says_so(town: Town) -> None:
     front = free_port()
     async with pod(b"one") as port, pod(b"two", "127.0.0.2", port):
-        spec = {"clusterIP": "127.0.0.9", "sessionAffinity": "ClientIP"}
+        spec = {"externalIPs": ["127.0.0.9"], "sessionAffinity": "ClientIP"}
         await town.service("web", ports=[{"port": front}], **spec)
         await town.behind("web", "127.0.0.1", "127.0.0.2", unnamed=port)
         async with running(ServiceAddresses(town.api, town.runtime).run()):
@@ -92,7 +93,7 @@ async def test_clients_stick_to_a_pod_where_the_service_says_so(town: Town) -> N
 async def test_a_deleted_service_is_not_listened_on(town: Town) -> None:
     front = free_port()
     async with pod(b"one") as port:
-        await town.service("web", clusterIP="127.0.0.9", ports=[{"port": front}])
+        await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
         await town.behind("web", "127.0.0.1", unnamed=port)
         async with running(ServiceAddresses(town.api, town.runtime).run()):
             assert await ask("127.0.0.9", front) == b"one"
@@ -110,8 +111,7 @@ async def test_a_deleted_service_is_not_listened_on(town: Town) -> None:
 async def test_datagrams_go_to_a_pod_and_back(town: Town) -> None:
     class Echo(asyncio.DatagramProtocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.DatagramTransport)
-            self.transport = transport
+            self.transport = cast(asyncio.DatagramTransport, transport)
 
         def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
             self.transport.sendto(data.upper(), addr)
@@ -119,7 +119,7 @@ async def test_datagrams_go_to_a_pod_and_back(town: Town) -> None:
     loop = asyncio.get_running_loop()
     echo, _ = await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", 0))
     front = free_port(socket.SOCK_DGRAM)
-    await town.service("dns", clusterIP="127.0.0.9", ports=[{"port": front, "protocol": "UDP"}])
+    await town.service("dns", externalIPs=["127.0.0.9"], ports=[{"port": front, "protocol": "UDP"}])
     await town.behind("dns", "127.0.0.1", unnamed=echo.get_extra_info("sockname")[1])
     try:
         async with running(ServiceAddresses(town.api, town.runtime).run()):
