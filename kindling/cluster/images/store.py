@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kindling.cluster.images.blobs import BlobError, Blobs
+from kindling.cluster.images.blobs import BlobError, Blobs, digest_of
 from kindling.cluster.images.catalogue import Catalogue, ManifestRow
 from kindling.cluster.images.host_image import HOST_MARK, host_image, is_host_image
 from kindling.cluster.images.layers import Layers
@@ -87,6 +87,7 @@ class ImageStore:
         limits: Limits = LIMITS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._folder = folder
         self.blobs = Blobs(folder)
         self.layers = Layers(folder, self.blobs, limits)
         self.catalogue = Catalogue(folder / "images.db")
@@ -409,6 +410,12 @@ class ImageStore:
         self.blobs.remove(digest)
         return True
 
+    def cache_folder(self, name: str) -> Path:
+        """The folder that builds keep under a name between them (`RUN --mount=type=cache`)."""
+        path = self._folder / "build" / digest_of(name.encode()).removeprefix("sha256:")[:32]
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
     def prune(self) -> Removed:
         """Remove every image that has no name and that nobody uses, and the builds' cache."""
         self.catalogue.uncache([entry.key for entry in self.catalogue.cache()])
@@ -477,7 +484,10 @@ class ImageStore:
 
     def _take_up(self, row: ManifestRow) -> None:
         """Put the image of a recorded manifest among those in memory."""
-        if not row.image or row.image in self._images:
+        known = self._images.get(row.image)
+        if known is not None and self._undated(row.image):
+            self._images[row.image] = replace(known, created=row.added)
+        if not row.image or known is not None:
             return
         try:
             config = json.loads(self.blobs.read(row.image))
@@ -501,6 +511,11 @@ class ImageStore:
             size=sum(sizes),
             created=_created(config) or row.added,
         )
+
+    def _undated(self, image: str) -> bool:
+        with contextlib.suppress(OSError, ValueError):
+            return not _created(json.loads(self.blobs.read(image)))
+        return False
 
     def _refresh(self) -> None:
         """Make the names of the images in memory those of the catalogue, and let go of images

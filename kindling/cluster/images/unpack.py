@@ -38,18 +38,24 @@ class Unpacked:
 
 
 def unpack(
-    source: Source, folder: Path, *, limits: Limits = LIMITS, stop: Event | None = None
+    source: Source,
+    folder: Path,
+    *,
+    limits: Limits = LIMITS,
+    stop: Event | None = None,
+    whiteouts: bool = True,
 ) -> Unpacked:
     """Apply a plain tar stream to `folder`, which must be empty. Blocking.
 
-    Devices and aufs' own files are left out.
+    Devices and aufs' own files are left out. Without `whiteouts` it is no layer but any archive,
+    and names that begin with `.wh.` mean nothing.
 
     Raises:
         ArchiveError: The archive is broken, too large, or reaches out of the folder.
         Stopped: `stop` was set.
     """
     tape = Tape(source, limit=limits.size, stop=stop)
-    work = _Unpacking(tape, str(folder), limits)
+    work = _Unpacking(tape, str(folder), limits, whiteouts)
     try:
         for entry in entries(tape, limits):
             work.add(entry)
@@ -86,10 +92,11 @@ def set_opaque(path: str) -> None:
 class _Unpacking:
     """One archive on its way into one folder."""
 
-    def __init__(self, tape: Tape, root: str, limits: Limits) -> None:
+    def __init__(self, tape: Tape, root: str, limits: Limits, whiteouts: bool) -> None:
         self._tape = tape
         self._root = root
         self._limits = limits
+        self._whiteouts = whiteouts
         self._is_root = os.geteuid() == 0
         self._parents: dict[str, str] = {"": root}
         self._folders: dict[str, tuple[int, int]] = {}
@@ -106,10 +113,10 @@ class _Unpacking:
                 self._note_folder(self._root, entry, "")
             return
         base = parts[-1]
-        if base == _OPAQUE_MARK:
+        if self._whiteouts and base == _OPAQUE_MARK:
             set_opaque(self._folder(parts[:-1]))
             return
-        if base.startswith(_WHITEOUT):
+        if self._whiteouts and base.startswith(_WHITEOUT):
             self._delete(parts[:-1], base.removeprefix(_WHITEOUT))
             return
         if entry.isdev() and not entry.isfifo():
