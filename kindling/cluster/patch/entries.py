@@ -9,7 +9,7 @@ from typing import Any
 
 from kindling.cluster.patch.fields import FieldSet, in_order, readable, union
 
-__all__ = ["APPLY", "UPDATE", "Entry", "Key", "Owners", "bounded", "read", "write"]
+__all__ = ["APPLY", "UPDATE", "Entry", "Key", "Owners", "bounded", "read", "well_formed", "write"]
 
 UPDATE = "Update"
 APPLY = "Apply"

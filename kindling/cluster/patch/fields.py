@@ -114,14 +114,6 @@ def _without(one: FieldSet, other: FieldSet, *, deep: bool) -> FieldSet:
     return one if result is None else result
 
 
-def of_path(path: Sequence[str]) -> FieldSet:
-    """The set of one path of field names."""
-    node: FieldSet = {}
-    for name in reversed(path):
-        node = {f"f:{name}": node}
-    return node
-
-
 def paths(fields: FieldSet, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """Every field of a set as its steps, in the order in which the API server names them: at each
     level first what is in the set, then what lies deeper."""

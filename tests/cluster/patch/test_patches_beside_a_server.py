@@ -84,6 +84,9 @@ def test_a_patch_gives_the_same_object(
 ) -> None:
     made(server, obj)
     live = made(server, obj)
+    untouched: Json = {}
+    mine: Json = {}
+    theirs: Json = {}
     for _ in range(9):
         live = server.get(live)
         untouched = copy.deepcopy(live)
