@@ -144,9 +144,8 @@ class PodWorker:
                 self._turn(tasks)
                 if self._gone and self._ended:
                     break
-                if not self._over and not await self._write():
-                    self._gone = True
-                    self._wake.set()
+                if not self._over and not self._gone and not await self._write():
+                    self.vanish()
                 if self._ended and self._deleted and not self._released:
                     self._released = True
                     metadata = self.pod["metadata"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 from kindling.cluster.model.api import Api, DeleteOptions, Obj
@@ -11,6 +12,7 @@ from kindling.cluster.model.status import ApiError
 __all__ = ["release", "write_status"]
 
 _PODS = builtin("pods")
+_MOST_ATTEMPTS = 10
 
 
 async def write_status(
@@ -18,7 +20,7 @@ async def write_status(
 ) -> bool:
     """Write what `make` makes of the newest pod, unless it says so already. False when the pod is
     gone."""
-    while True:
+    for attempt in itertools.count():
         pod = api.get(_PODS, name, namespace)
         if pod is None or pod["metadata"].get("uid") != uid:
             return False
@@ -28,12 +30,13 @@ async def write_status(
         try:
             await api.update(_PODS, pod | {"status": status}, "status")
         except ApiError as error:
-            if error.code == 409:  # somebody else wrote in between: theirs is to stay
-                continue
+            if error.code == 409 and attempt < _MOST_ATTEMPTS:
+                continue  # somebody else wrote in between: theirs is to stay
             if error.code == 404:
                 return False
             raise
         return True
+    return True
 
 
 async def release(api: Api, name: str, namespace: str, uid: str) -> None:

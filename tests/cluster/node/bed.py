@@ -158,6 +158,7 @@ class Bed:
                     {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
                 )
         with contextlib.suppress(Exception):
+            await self.create("configmaps", "kube-root-ca.crt", data={"ca.crt": "CERTIFICATE"})
             await self.create("serviceaccounts", "default")
         await self.runtime.start()
         await self.node.start()
@@ -288,7 +289,7 @@ def container(name: str, **fields: Any) -> Obj:
     return {"name": name, "image": "app:1", **fields}
 
 
-async def forever(process: FakeProcess) -> int:
+async def forever(_process: FakeProcess) -> int:
     await asyncio.Event().wait()
     return 0
 
