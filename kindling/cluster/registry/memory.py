@@ -206,8 +206,14 @@ class Memory:
             self.revision = pending.revision
             if not pending.settled.done():
                 pending.settled.set_result(None)
+        errors: list[Exception] = []
         for listener in self._listeners:
-            listener(entries)
+            try:
+                listener(entries)
+            except Exception as problem:  # the others are to hear of it all the same
+                errors.append(problem)
+        if errors:
+            raise errors[0]
 
     def _failed(self, writes: Sequence[Write], error: Exception) -> None:
         """Nothing that is not durable yet may stay: later writes were decided upon earlier ones."""

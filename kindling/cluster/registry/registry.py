@@ -21,8 +21,12 @@ from kindling.cluster.model.api import (
 )
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.schema import Schemas
+from kindling.cluster.model.status import ApiError
+from kindling.cluster.registry.changing import Changing
+from kindling.cluster.registry.housekeeping import Housekeeping
 from kindling.cluster.registry.listing import list_page
 from kindling.cluster.registry.memory import Memory
+from kindling.cluster.registry.scales import scale_of
 from kindling.cluster.registry.served import Served
 from kindling.cluster.registry.versions import storage_key, view
 from kindling.cluster.registry.watching import Filter, Watch, Watches
@@ -41,7 +45,9 @@ class Registry:
     """Implements `kindling.cluster.model.api.Api` on one event loop.
 
     `clock` gives seconds since the epoch, and is used for timestamps in objects and for nothing
-    else, so that a clock that jumps does no harm.
+    else, so that a clock that jumps does no harm. `bookmark_interval` is in seconds. Without
+    `admission`, which is for tests of other things, namespaces and service accounts need not be
+    there, and pods get nothing added.
     """
 
     def __init__(
@@ -51,33 +57,34 @@ class Registry:
         *,
         clock: Callable[[], float] = time.time,
         bookmark_interval: float = 60.0,
+        admission: bool = True,
     ) -> None:
-        self._memory = Memory(store)
-        self._served = Served(schemas)
-        self._watches = Watches(self._memory)
-        self._writer = Writer(self._memory, self._served, schemas, clock)
-        self._bookmark_interval = bookmark_interval
-        self._ticker: asyncio.Task[None] | None = None
+        self._memory = memory = Memory(store)
+        self._served = served = Served(memory, schemas)
+        self._watches = watches = Watches(memory)
+        changing = Changing(memory, served, schemas, clock, admission=admission)
+        self._writer = Writer(memory, served, watches, changing, clock, admission=admission)
+        self._housekeeping = Housekeeping(
+            memory, served, watches, self._writer, bookmark_interval=bookmark_interval
+        )
+        self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Read the database. Raises `StoreError`."""
         self._memory.open()
-        self._served.load(self._memory)
-        self._ticker = asyncio.create_task(self._tick(), name="watch-bookmarks")
+        self._served.load()
+        self._running = asyncio.create_task(self._housekeeping.run(), name="registry-housekeeping")
 
     async def close(self) -> None:
         """End every watch, finish the writes under way, and close the database."""
-        if self._ticker is not None:
-            self._ticker.cancel()
-            await asyncio.gather(self._ticker, return_exceptions=True)
-            self._ticker = None
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.wait([self._running])
+            running, self._running = self._running, None
+            if not running.cancelled() and (error := running.exception()) is not None:
+                raise error
         await self._watches.close()
         await asyncio.to_thread(self._memory.close)
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(self._bookmark_interval)
-            self._watches.remind()
 
     # What is served
 
@@ -116,6 +123,14 @@ class Registry:
             if resource is not None:
                 found.append((resource, document))
         return found
+
+    def scale(self, resource: ResourceType, name: str, namespace: str = "") -> Obj | None:
+        if "scale" not in resource.subresources:
+            raise ApiError(404, "NotFound", "the server could not find the requested resource")
+        found = self.get(resource, name, namespace)
+        if found is None:
+            return None
+        return scale_of(resource, found, self._served.scale_paths(resource))
 
     def list(
         self,
@@ -199,3 +214,23 @@ class Registry:
         options: DeleteOptions = _DELETE,
     ) -> tuple[Obj, bool]:
         return await self._writer.delete(resource, name, namespace, options)
+
+    async def delete_collection(
+        self,
+        resource: ResourceType,
+        selection: Selection = _ANY,
+        options: DeleteOptions = _DELETE,
+    ) -> tuple[Obj, ...]:
+        deleted = []
+        for obj in self.select(resource, selection):
+            metadata = obj["metadata"]
+            try:
+                now, _ = await self.delete(
+                    resource, metadata["name"], metadata.get("namespace", ""), options
+                )
+            except ApiError as error:
+                if error.code != 404:  # another was faster, which is as good
+                    raise
+            else:
+                deleted.append(now)
+        return tuple(deleted)

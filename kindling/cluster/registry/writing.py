@@ -1,114 +1,135 @@
-"""Create, update, patch and delete."""
+"""The writing verbs: decide, hand to the disk, wait until it is there."""
 
 from __future__ import annotations
 
-import secrets
-import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
-from kindling.cluster.model.api import DeleteOptions, Obj, PatchType, WriteOptions
-from kindling.cluster.model.resource import ResourceType
-from kindling.cluster.model.schema import Schemas
-from kindling.cluster.model.status import already_exists, bad_request, conflict, not_found
-from kindling.cluster.registry.memory import Memory
+from kindling.cluster.model.api import DeleteOptions, Obj, PatchType, Selection, WriteOptions
+from kindling.cluster.model.resource import ResourceType, builtin
+from kindling.cluster.model.status import (
+    ApiError,
+    already_exists,
+    bad_request,
+    conflict,
+    not_found,
+)
+from kindling.cluster.registry.admission.pods import service_account_of
+from kindling.cluster.registry.changing import Changing
+from kindling.cluster.registry.deletion import gone_by_update, judge
+from kindling.cluster.registry.memory import Key, Memory
+from kindling.cluster.registry.podverbs import (
+    bound,
+    eviction_options,
+    guarding_budget,
+    success,
+    with_ephemeral,
+)
+from kindling.cluster.registry.scales import scale_of, with_replicas
 from kindling.cluster.registry.served import Served
-from kindling.cluster.registry.versions import storage_key, to_storage, view
+from kindling.cluster.registry.strategies import may_create_on_update
+from kindling.cluster.registry.versions import to_storage, view
+from kindling.cluster.registry.watching import Watches
 from kindling.cluster.storage.document import Document
 
 __all__ = ["Writer"]
 
-_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+_ACCOUNT_SECONDS = 2.0
+"""How long a new pod waits for the default service account of a namespace that was just made."""
 
 
 class Writer:
+    """Create, update, patch and delete."""
+
     def __init__(
-        self, memory: Memory, served: Served, schemas: Schemas, clock: Callable[[], float]
+        self,
+        memory: Memory,
+        served: Served,
+        watches: Watches,
+        changing: Changing,
+        clock: Callable[[], float],
+        *,
+        admission: bool,
     ) -> None:
         self._memory = memory
         self._served = served
-        self._schemas = schemas
+        self._watches = watches
+        self._changing = changing
         self._clock = clock
-
-    def _now(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._admission = admission
 
     async def create(
-        self, resource: ResourceType, obj: Obj, namespace: str, options: WriteOptions
+        self,
+        resource: ResourceType,
+        obj: Obj,
+        namespace: str,
+        options: WriteOptions,
+        *,
+        owned: bool = False,
     ) -> Obj:
-        metadata: Obj = dict(obj.get("metadata") or {})
-        namespace = (namespace or metadata.get("namespace", "")) if resource.namespaced else ""
-        if not metadata.get("name") and metadata.get("generateName"):
-            tail = "".join(secrets.choice(_ALPHABET) for _ in range(5))
-            metadata["name"] = metadata["generateName"][:58] + tail
-        metadata["uid"] = str(uuid.uuid4())
-        metadata["creationTimestamp"] = self._now()
-        if "spec" in obj:
-            metadata["generation"] = 1
-        if namespace:
-            metadata["namespace"] = namespace
-        metadata.pop("resourceVersion", None)
-        schema = self._schemas.of(resource)
-        full = schema.default(obj | {"metadata": metadata})
-        full = to_storage(resource, full, self._served.storage_version(resource))
-        key = (storage_key(resource), namespace, metadata["name"])
-        if self._memory.current(key) is not None:
-            raise already_exists(resource.plural, metadata["name"], resource.group)
+        if resource.key == "pods" and self._admission:
+            await self._account_is_there(obj, namespace)
+        name = str((obj.get("metadata") or {}).get("name", ""))
+        async with self._settled_refusals(self._changing.place(resource, name, namespace)):
+            key, new = self._changing.new(resource, obj, namespace, options, owned=owned)
+            if self._memory.current(key) is not None:
+                raise already_exists(resource.plural, key[2], resource.group)
         if options.dry_run:
-            return full
-        return view(await self._memory.commit(key, full), resource)
+            return new
+        return await self._store(resource, key, new)
 
     async def update(
         self, resource: ResourceType, obj: Obj, subresource: str, options: WriteOptions
     ) -> Obj:
-        metadata = obj["metadata"]
-        name = metadata["name"]
-        namespace = metadata.get("namespace", "") if resource.namespaced else ""
-        key = (storage_key(resource), namespace, name)
-        old = self._memory.current(key)
-        if old is None:
-            raise not_found(resource.plural, name, resource.group)
-        return await self._replace(resource, key, old, obj, subresource, options)
+        metadata = obj.get("metadata") or {}
+        key = self._changing.place(
+            resource, str(metadata.get("name", "")), str(metadata.get("namespace") or "")
+        )
+        if subresource == "eviction":
+            return await self._evict(resource, key, obj, options)
+        async with self._settled_refusals(key):
+            old = self._memory.current(key)
+            if old is None:
+                fresh = not subresource and not metadata.get("resourceVersion")
+                if not fresh or not may_create_on_update(resource):
+                    raise not_found(resource.plural, key[2], resource.group)
+            else:
+                return await self._asked(resource, key, old, obj, subresource, options)
+        return await self.create(resource, obj, key[1], options)
 
-    async def _replace(
+    async def _asked(
         self,
         resource: ResourceType,
-        key: tuple[str, str, str],
-        old: Document,
-        obj: Obj,
+        key: Key,
+        stored: Document,
+        asked: Obj,
         subresource: str,
         options: WriteOptions,
+        *,
+        owned: bool = False,
     ) -> Obj:
-        before = old["metadata"]
-        version = obj["metadata"].get("resourceVersion")
-        if version and version != before["resourceVersion"]:
-            raise conflict(resource.plural, key[2], resource.group)
-        new = to_storage(resource, obj, old["apiVersion"])
-        metadata = dict(new["metadata"])
-        for field in ("uid", "creationTimestamp", "deletionTimestamp", "generation", "name"):
-            if field in before:
-                metadata[field] = before[field]
-        if subresource == "status":
-            new = old | {"status": new.get("status"), "metadata": before}
-        else:
-            if "status" in resource.subresources:
-                new = {k: v for k, v in new.items() if k != "status"}
-                if "status" in old:
-                    new["status"] = old["status"]
-            new = self._schemas.of(resource).default(new)
-            if new.get("spec") != old.get("spec") and "generation" in before:
-                metadata["generation"] = before["generation"] + 1
-            metadata["resourceVersion"] = before["resourceVersion"]
-            new = new | {"metadata": metadata}
-        if new == old:
-            await self._memory.settle(key)
-            return view(old, resource)
-        if options.dry_run:
-            return new
-        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
-            return view(await self._memory.commit(key, None), resource)
-        return view(await self._memory.commit(key, new), resource)
+        """Replace by what was asked for, in the form that the subresource has."""
+        old = view(stored, resource)
+        match subresource:
+            case "binding":
+                new = bound(old, asked, self._changing.now)
+                # No schema has a say: nothing but the node is set.
+                await self._finish(resource, key, stored, new, options)
+                return success()
+            case "scale":
+                self._same_version(resource, key, asked, old)
+                paths = self._served.scale_paths(resource)
+                asked = with_replicas(old, asked, paths)
+                new = self._changing.next(resource, old, asked, subresource, options)
+                done = await self._finish(resource, key, stored, new, options)
+                return scale_of(resource, done, paths)
+            case "ephemeralcontainers":
+                self._same_version(resource, key, asked, old)
+                asked = with_ephemeral(old, asked)
+        new = self._changing.next(resource, old, asked, subresource, options, owned=owned)
+        return await self._finish(resource, key, stored, new, options)
 
     async def patch(
         self,
@@ -120,41 +141,154 @@ class Writer:
         subresource: str,
         options: WriteOptions,
     ) -> Obj:
-        if patch_type is not PatchType.MERGE:
-            raise bad_request("only merge patches yet")
-        key = (storage_key(resource), namespace if resource.namespaced else "", name)
-        old = self._memory.current(key)
-        if old is None:
-            raise not_found(resource.plural, name, resource.group)
-        return await self._replace(resource, key, old, _merge(old, patch), subresource, options)
+        key = self._changing.place(resource, name, namespace)
+        owned = patch_type is PatchType.APPLY
+        if owned:
+            patch = _addressed(resource, patch, name, key[1])
+        async with self._settled_refusals(key):
+            stored = self._memory.current(key)
+            if stored is not None:
+                old: Obj = view(stored, resource)
+                if subresource == "scale":
+                    scale = scale_of(resource, old, self._served.scale_paths(resource))
+                    shape_free = PatchType.MERGE if owned else patch_type
+                    asked = self._changing.patched(
+                        _SCALE, scale, patch, shape_free, subresource, options
+                    )
+                    asked = {k: v for k, v in asked.items() if k != "status"}
+                    return await self._asked(resource, key, stored, asked, subresource, options)
+                asked = self._changing.patched(
+                    resource, old, patch, patch_type, subresource, options
+                )
+                return await self._asked(
+                    resource, key, stored, asked, subresource, options, owned=owned
+                )
+            if not owned or subresource:
+                raise not_found(resource.plural, name, resource.group)
+            asked = self._changing.applied(resource, None, patch, subresource, options)
+        return await self.create(resource, asked, key[1], options, owned=True)
 
     async def delete(
         self, resource: ResourceType, name: str, namespace: str, options: DeleteOptions
     ) -> tuple[Obj, bool]:
-        key = (storage_key(resource), namespace if resource.namespaced else "", name)
-        old = self._memory.current(key)
-        if old is None:
-            raise not_found(resource.plural, name, resource.group)
+        key = self._changing.place(resource, name, namespace)
+        async with self._settled_refusals(key):
+            old = self._memory.current(key)
+            if old is None:
+                raise not_found(resource.plural, name, resource.group)
+            verdict = judge(resource, old, options, self._clock())
         if options.dry_run:
-            return old, True
-        if old["metadata"].get("finalizers"):
-            metadata = old["metadata"] | {
-                "deletionTimestamp": self._now(),
-                "deletionGracePeriodSeconds": 0,
-            }
-            if "deletionTimestamp" in old["metadata"]:
-                return old, False
-            return await self._memory.commit(key, old | {"metadata": metadata}), False
-        return await self._memory.commit(key, None), True
+            return view(Document(verdict.obj), resource), verdict.remove
+        if verdict.remove:
+            await self._memory.commit(key, None)
+            return view(Document(verdict.obj), resource), True
+        if verdict.obj is old:
+            await self._memory.settle(key)
+            return view(old, resource), False
+        return view(await self._memory.commit(key, verdict.obj), resource), False
+
+    async def release(self, resource: ResourceType, obj: Document, finalizer: str) -> None:
+        """Take a finalizer off an object that is being deleted, which goes if it was the last."""
+        metadata = dict(obj["metadata"])
+        metadata["finalizers"] = [f for f in metadata.get("finalizers") or () if f != finalizer]
+        if not metadata["finalizers"]:
+            del metadata["finalizers"]
+        key = self._changing.place(resource, metadata["name"], metadata.get("namespace", ""))
+        await self._finish(resource, key, obj, obj | {"metadata": metadata}, WriteOptions())
+
+    async def _finish(
+        self,
+        resource: ResourceType,
+        key: Key,
+        stored: Document,
+        new: Obj,
+        options: WriteOptions,
+    ) -> Obj:
+        if new is view(stored, resource):
+            await self._memory.settle(key)
+            return new
+        if options.dry_run:
+            return new
+        if gone_by_update(resource, new):
+            await self._memory.commit(key, None)
+            return new
+        return await self._store(resource, key, new)
+
+    async def _store(self, resource: ResourceType, key: Key, new: Obj) -> Obj:
+        stored = to_storage(resource, new, self._served.storage_version(resource))
+        return view(await self._memory.commit(key, stored), resource)
+
+    @asynccontextmanager
+    async def _settled_refusals(self, key: Key) -> AsyncIterator[None]:
+        """A refusal may rest on a write that is not durable yet: it is given only when that one is,
+        or else gives way to its failure."""
+        try:
+            yield
+        except ApiError:
+            await self._memory.settle(key)
+            raise
+
+    def _same_version(self, resource: ResourceType, key: Key, asked: Obj, old: Obj) -> None:
+        version = (asked.get("metadata") or {}).get("resourceVersion")
+        if version and version != old["metadata"]["resourceVersion"]:
+            raise conflict(resource.plural, key[2], resource.group)
+
+    async def _evict(
+        self, resource: ResourceType, key: Key, eviction: Obj, options: WriteOptions
+    ) -> Obj:
+        pod = self._memory.current(key)
+        if pod is None:
+            raise not_found(resource.plural, key[2], resource.group)
+        how = eviction_options(eviction, key[2], dry_run=options.dry_run)
+        budgets = builtin("poddisruptionbudgets", "policy")
+        budget = guarding_budget(pod, self._memory.current_all(budgets.key, key[1]))
+        if budget is not None and not how.dry_run:
+            status = budget["status"]
+            left = status | {"disruptionsAllowed": status["disruptionsAllowed"] - 1}
+            await self.update(budgets, budget | {"status": left}, "status", options)
+        await self.delete(resource, key[2], key[1], how)
+        return success()
+
+    async def _account_is_there(self, pod: Obj, namespace: str) -> None:
+        """Wait a little for the default service account of the namespace: the controller that makes
+        it has just heard of the namespace."""
+        namespace = namespace or str((pod.get("metadata") or {}).get("namespace", ""))
+        account = service_account_of(pod | {"metadata": pod.get("metadata") or {}})
+        key = ("serviceaccounts", namespace, "default")
+        if account != "default" or self._memory.current(key) is not None:
+            return
+        if self._memory.current(("namespaces", "", namespace)) is None:
+            return
+        watch = self._watches.open(
+            [builtin("serviceaccounts")],
+            Selection(namespace),
+            since="0",
+            bookmarks=False,
+            initial=False,
+        )
+        try:
+            async with asyncio.timeout(_ACCOUNT_SECONDS), aclosing(watch):
+                async for change in watch:
+                    if change.object["metadata"]["name"] == "default":
+                        return
+        except TimeoutError:
+            return  # admission refuses it in the right words
 
 
-def _merge(old: Any, patch: Any) -> Any:
-    if not isinstance(patch, dict):
+_SCALE = ResourceType("autoscaling", "v1", "Scale", "scales")
+
+
+def _addressed(resource: ResourceType, patch: Any, name: str, namespace: str) -> Any:
+    """An applied configuration with the name and namespace it is sent to. Raises `ApiError` 400."""
+    if not isinstance(patch, dict) or not isinstance(patch.get("metadata") or {}, dict):
         return patch
-    new = dict(old) if isinstance(old, dict) else {}
-    for field, value in patch.items():
-        if value is None:
-            new.pop(field, None)
-        else:
-            new[field] = _merge(new.get(field), value)
-    return new
+    metadata = dict(patch.get("metadata") or {})
+    if metadata.setdefault("name", name) != name:
+        raise bad_request(
+            f"name in URL ({name}) does not match name in the object ({metadata['name']})"
+        )
+    if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
+        raise bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    return patch | {"metadata": metadata}

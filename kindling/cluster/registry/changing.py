@@ -1,0 +1,402 @@
+"""One object's way from a request to its next state: the part that waits for nothing.
+
+Everything here works in the version of the request; the registry stores the result in its own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from kindling.cluster.model.api import Obj, PatchType, WriteOptions
+from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.model.schema import Schemas
+from kindling.cluster.model.status import (
+    ApiError,
+    Cause,
+    bad_request,
+    conflict,
+    invalid,
+    method_not_allowed,
+    not_found,
+)
+from kindling.cluster.registry.admission.defaults import admit_claim, admit_ingress
+from kindling.cluster.registry.admission.pods import admit_pod
+from kindling.cluster.registry.admission.services import allocate, families, kept
+from kindling.cluster.registry.definitions import DEFINITIONS, settled_definition
+from kindling.cluster.registry.deletion import namespace_refusal, timestamp
+from kindling.cluster.registry.memory import Key, Memory
+from kindling.cluster.registry.names import (
+    generated_name,
+    metadata_causes,
+    metadata_update_causes,
+)
+from kindling.cluster.registry.served import Served
+from kindling.cluster.registry.strategies import (
+    created,
+    generation_after,
+    needs_version,
+    replaced,
+    status_replaced,
+)
+from kindling.cluster.registry.versions import storage_key
+
+__all__ = ["Changing"]
+
+_OURS = (
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+)
+"""Fields of the metadata that requests have no say in."""
+
+_LEFT_OUT_WHEN_EMPTY = ("labels", "annotations", "finalizers", "ownerReferences", "managedFields")
+
+
+class Changing:
+    """Decides what a create, an update or a patch makes of an object."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        served: Served,
+        schemas: Schemas,
+        clock: Callable[[], float],
+        *,
+        admission: bool,
+    ) -> None:
+        self._memory = memory
+        self._served = served
+        self._schemas = schemas
+        self._clock = clock
+        self._admission = admission
+
+    @property
+    def now(self) -> str:
+        return timestamp(self._clock())
+
+    def new(
+        self,
+        resource: ResourceType,
+        obj: Obj,
+        namespace: str,
+        options: WriteOptions,
+        *,
+        owned: bool = False,
+    ) -> tuple[Key, Obj]:
+        """A new object, ready to be stored, and its place. `owned`: its field owners are written
+        down already. Raises `ApiError`."""
+        obj = self._understood(resource, obj, options)
+        metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if v is not None}
+        namespace = self._namespace(resource, metadata, namespace)
+        if metadata.get("resourceVersion"):
+            said = "resourceVersion should not be set on objects to be created"
+            raise ApiError(500, "InternalError", said)
+        for field in (*_OURS, "selfLink"):
+            metadata.pop(field, None)
+        obj = obj | {"metadata": metadata}
+        if resource.namespaced and self._admission:
+            self._check_namespace(resource, obj, namespace)
+        obj = self._schemas.of(resource).default(obj)
+        if not owned:
+            # Before admission: what the cluster adds is nobody's.
+            obj = self._owned(resource, None, obj, "", options)
+        obj = created(resource, self._admitted(resource, obj, namespace))
+        metadata = obj["metadata"]
+        if not metadata.get("name") and metadata.get("generateName"):
+            for _ in range(8):
+                metadata["name"] = generated_name(metadata["generateName"])
+                if self._memory.current(self.place(resource, metadata["name"], namespace)) is None:
+                    break
+        metadata["uid"] = str(uuid.uuid4())
+        metadata["creationTimestamp"] = self.now
+        if resource.key == DEFINITIONS and metadata.get("name"):
+            others = self._memory.current_all(DEFINITIONS)
+            obj = settled_definition(obj, others, self.now)
+        obj = _trimmed(obj)
+        self._validate(resource, obj, None)
+        key = self.place(resource, obj["metadata"]["name"], namespace)
+        if resource.key == "services":
+            obj = allocate(self._memory, key, obj)
+        return key, obj
+
+    def next(
+        self,
+        resource: ResourceType,
+        old: Obj,
+        asked: Obj,
+        subresource: str,
+        options: WriteOptions,
+        *,
+        owned: bool = False,
+    ) -> Obj:
+        """The next state of `old`, or `old` itself when nothing changes. Raises `ApiError`."""
+        asked = self._understood(resource, asked, options)
+        before = old["metadata"]
+        self._check_identity(resource, before, asked)
+        metadata = dict(asked["metadata"])
+        for field in _OURS:
+            metadata.pop(field, None)
+            if field in before:
+                metadata[field] = before[field]
+        metadata.pop("selfLink", None)
+        metadata.setdefault("namespace", before.get("namespace"))
+        if metadata["namespace"] is None:
+            del metadata["namespace"]
+        if "generateName" in before:
+            metadata["generateName"] = before["generateName"]
+        new = asked | {"metadata": metadata}
+        if subresource == "status":
+            new = status_replaced(resource, new, old)
+        elif subresource == "finalize":
+            spec = dict(old.get("spec") or {})
+            spec.pop("finalizers", None)
+            if finalizers := (new.get("spec") or {}).get("finalizers"):
+                spec["finalizers"] = finalizers
+            new = old | {"spec": spec, "metadata": metadata}
+        elif subresource == "":
+            new = replaced(resource, new, old)
+        new = _trimmed(self._schemas.of(resource).default(new))
+        if same(new, old):
+            return old
+        if not owned:
+            new = self._owned(resource, old, new, subresource, options)
+        if resource.key == "services" and subresource == "":
+            new = families(kept(new, old))
+        if resource.key == DEFINITIONS and subresource == "":
+            new = settled_definition(new, self._memory.current_all(DEFINITIONS), self.now)
+        new = _trimmed(new)
+        if subresource != "status":
+            generation = generation_after(resource, new, old)
+            if generation is not None:
+                new["metadata"]["generation"] = generation
+        if same(new, old):
+            return old
+        self._validate(resource, new, old)
+        if resource.key == "services" and subresource == "":
+            key = self.place(resource, before["name"], before["namespace"])
+            new = allocate(self._memory, key, new)
+        return new
+
+    def patched(
+        self,
+        resource: ResourceType,
+        old: Obj,
+        patch: Any,
+        patch_type: PatchType,
+        subresource: str,
+        options: WriteOptions,
+    ) -> Obj:
+        """What a patch makes of an object. Raises `ApiError`."""
+        match patch_type:
+            case PatchType.JSON:
+                from kindling.cluster.patch.json_patch import json_patch
+
+                return json_patch(old, patch)
+            case PatchType.MERGE:
+                from kindling.cluster.patch.merge import merge
+
+                return merge(old, patch)
+            case PatchType.STRATEGIC:
+                if resource.custom:
+                    raise ApiError(
+                        415,
+                        "UnsupportedMediaType",
+                        "the body of the request was in an unknown format - accepted media types"
+                        " include: application/json-patch+json, application/merge-patch+json,"
+                        " application/apply-patch+yaml",
+                    )
+                from kindling.cluster.patch.strategic import strategic_merge
+
+                return strategic_merge(old, patch, self._schemas.of(resource).shape)
+            case PatchType.APPLY:
+                return self.applied(resource, old, patch, subresource, options)
+
+    def applied(
+        self,
+        resource: ResourceType,
+        old: Obj | None,
+        patch: Any,
+        subresource: str,
+        options: WriteOptions,
+    ) -> Obj:
+        """What an apply makes of an object, with the owners it has then."""
+        from kindling.cluster.patch.apply import apply
+
+        if not options.field_manager:
+            cause = Cause(
+                "FieldValueRequired", "Required value: is required for apply patch", "fieldManager"
+            )
+            raise invalid("PatchOptions", "", [cause], "meta.k8s.io")
+        return apply(
+            old,
+            patch,
+            self._schemas.of(resource).shape,
+            manager=options.field_manager,
+            force=options.force,
+            now=self.now,
+            api_version=resource.api_version,
+            subresource=subresource,
+            reset=_reset(resource, subresource),
+        )
+
+    def place(self, resource: ResourceType, name: str, namespace: str) -> Key:
+        return (storage_key(resource), namespace if resource.namespaced else "", name)
+
+    def _understood(self, resource: ResourceType, obj: Obj, options: WriteOptions) -> Obj:
+        kind, version = obj.get("kind"), obj.get("apiVersion")
+        if kind not in (None, "", resource.kind) or version not in (None, "", resource.api_version):
+            raise bad_request(
+                f'{kind} in version "{version}" cannot be handled as a {resource.kind}: no kind'
+                f' "{kind}" is registered for version "{version}"'
+                if version != resource.api_version
+                else f'{kind} in version "{version}" cannot be handled as a {resource.kind}'
+            )
+        obj = obj | {"apiVersion": resource.api_version, "kind": resource.kind}
+        if not isinstance(obj.get("metadata") or {}, dict):
+            raise bad_request("json: cannot unmarshal metadata into Go value of type v1.ObjectMeta")
+        obj, unknown = self._schemas.of(resource).prune(obj)
+        if unknown and options.field_validation == "Strict":
+            raise bad_request(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a'
+                f" {resource.kind}: strict decoding error: {', '.join(unknown)}"
+            )
+        if unknown and options.field_validation == "Warn" and options.warn is not None:
+            for told in unknown:
+                options.warn(told)
+        return obj
+
+    def _namespace(self, resource: ResourceType, metadata: Obj, namespace: str) -> str:
+        if not resource.namespaced:
+            metadata.pop("namespace", None)
+            return ""
+        own = metadata.get("namespace") or ""
+        if namespace and own and namespace != own:
+            raise bad_request(
+                "the namespace of the provided object does not match the namespace sent on the"
+                " request"
+            )
+        namespace = namespace or own
+        if not namespace:
+            raise bad_request("an empty namespace may not be set during creation")
+        metadata["namespace"] = namespace
+        return namespace
+
+    def _check_namespace(self, resource: ResourceType, obj: Obj, namespace: str) -> None:
+        found = self._memory.current(("namespaces", "", namespace))
+        if found is None:
+            raise not_found("namespaces", namespace)
+        if found["metadata"].get("deletionTimestamp"):
+            raise namespace_refusal(resource, obj["metadata"].get("name", ""), namespace)
+
+    def _admitted(self, resource: ResourceType, obj: Obj, namespace: str) -> Obj:
+        match resource.key:
+            case "pods" if self._admission:
+                return admit_pod(self._memory, obj, namespace)
+            case "persistentvolumeclaims":
+                return admit_claim(self._memory, obj)
+            case "ingresses.networking.k8s.io":
+                return admit_ingress(self._memory, obj)
+            case "services":
+                return families(obj)
+        if resource.custom:
+            definition = self._memory.current((DEFINITIONS, "", resource.key))
+            if definition is not None and definition["metadata"].get("deletionTimestamp"):
+                raise method_not_allowed(
+                    "create not allowed while custom resource definition is terminating"
+                )
+        return obj
+
+    def _check_identity(self, resource: ResourceType, before: Obj, asked: Obj) -> None:
+        metadata = asked.get("metadata") or {}
+        name, namespace = before["name"], before.get("namespace", "")
+        if metadata.get("name") != name:
+            raise bad_request(
+                f"the name of the object ({metadata.get('name', '')}) does not match the name on"
+                f" the URL ({name})"
+            )
+        if resource.namespaced and (metadata.get("namespace") or namespace) != namespace:
+            raise bad_request(
+                f"the namespace of the object ({metadata['namespace']}) does not match the"
+                f" namespace on the URL ({namespace})"
+            )
+        uid = metadata.get("uid")
+        if uid and uid != before["uid"]:
+            raise conflict(
+                resource.plural,
+                name,
+                resource.group,
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta:"
+                f" {before['uid']}",
+            )
+        version = metadata.get("resourceVersion")
+        if not version:
+            if needs_version(resource):
+                said = "Invalid value: 0x0: must be specified for an update"
+                cause = Cause("FieldValueInvalid", said, "metadata.resourceVersion")
+                raise invalid(resource.kind, name, [cause], resource.group)
+        elif version != before["resourceVersion"]:
+            raise conflict(resource.plural, name, resource.group)
+
+    def _validate(self, resource: ResourceType, new: Obj, old: Obj | None) -> None:
+        causes = metadata_causes(resource, new["metadata"])
+        if old is not None:
+            causes += metadata_update_causes(new["metadata"], old["metadata"])
+        causes += self._schemas.of(resource).validate(new, old)
+        if causes:
+            name = new["metadata"].get("name", "")
+            raise invalid(resource.kind, name, causes, resource.group)
+
+    def _owned(
+        self,
+        resource: ResourceType,
+        old: Obj | None,
+        new: Obj,
+        subresource: str,
+        options: WriteOptions,
+    ) -> Obj:
+        from kindling.cluster.patch.owners import track
+
+        return track(
+            old,
+            new,
+            self._schemas.of(resource).shape,
+            manager=options.field_manager,
+            now=self.now,
+            api_version=resource.api_version,
+            subresource=subresource,
+            reset=_reset(resource, subresource),
+        )
+
+
+def same(new: Obj, old: Obj) -> bool:
+    """Whether an update changes nothing. A client that left the field owners out, or sent them as
+    they were, has not touched them."""
+    if new == old:
+        return True
+    if new["metadata"].get("managedFields") is not None:
+        return False
+    owners = old["metadata"].get("managedFields")
+    if owners is None:
+        return False
+    return new | {"metadata": new["metadata"] | {"managedFields": owners}} == old
+
+
+def _reset(resource: ResourceType, subresource: str) -> list[list[str]]:
+    """The paths that an endpoint does not let anybody own."""
+    if subresource == "status":
+        return [["spec"], ["metadata"]] if resource.custom else [["spec"]]
+    return [["status"]] if "status" in resource.subresources and not subresource else []
+
+
+def _trimmed(obj: Obj) -> Obj:
+    """Empty labels and the like are left out, as they are in the API server's own encoding."""
+    metadata = dict(obj["metadata"])
+    for field in _LEFT_OUT_WHEN_EMPTY:
+        if field in metadata and not metadata[field] and field != "managedFields":
+            del metadata[field]
+    return obj | {"metadata": metadata}
