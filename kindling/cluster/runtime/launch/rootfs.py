@@ -14,6 +14,11 @@ import stat
 from typing import Any
 
 from kindling.cluster.runtime.launch import kernel
+from kindling.cluster.runtime.launch.hostroot import (
+    has_large_mounts,
+    mount_overlay,
+    mount_parts,
+)
 from kindling.cluster.runtime.launch.refusal import Refusal, reason_of
 
 __all__ = ["DEVICES", "Volume", "assemble", "enter", "make_system", "make_volumes", "open_volumes"]
@@ -62,26 +67,23 @@ def assemble(folder: str, layers: list[str], *, host: bool) -> str:
         os.makedirs(path, 0o755, exist_ok=True)
     os.chmod(upper, 0o755)
     lower = list(reversed(layers))
-    if host:
-        lower.append("/")
-    if not lower:
-        lower.append(root)
-    # By descriptor, since paths may hold colons and commas, and all have to fit into one page.
-    opened: list[int] = []
     try:
-        for path in [*lower, upper, work]:
-            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
-        names = [f"/proc/self/fd/{fd}" for fd in opened]
-        options = f"lowerdir={':'.join(names[:-2])},upperdir={names[-2]},workdir={names[-1]}"
-        kernel.mount("overlay", root, "overlay", 0, options + ",userxattr")
+        if host and has_large_mounts():
+            mount_parts(layers, upper, work, root)
+        elif host:
+            try:
+                mount_overlay([*lower, "/"], upper, work, root)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                mount_parts(layers, upper, work, root)
+        else:
+            mount_overlay(lower or [root], upper, work, root)
     except OSError as error:
         about = error.filename if error.filename in lower else "overlay"
         raise Refusal(
             f"failed to mount rootfs: {about}: {reason_of(error)}", "CreateContainerError"
         ) from None
-    finally:
-        for fd in opened:
-            os.close(fd)
     return root
 
 
@@ -96,7 +98,6 @@ def open_volumes(mounts: list[dict[str, Any]]) -> list[Volume]:
             )
         if source is None:
             found.append(Volume(target, -1, folder=True, size=row["size"]))
-            tree = -1
         else:
             try:
                 folder = stat.S_ISDIR(os.stat(source).st_mode)
