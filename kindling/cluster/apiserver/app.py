@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Iterable
 
 import structlog
@@ -12,17 +13,22 @@ from kindling.cluster.apiserver.credentials import Credentials
 from kindling.cluster.apiserver.discovery import Discovery
 from kindling.cluster.apiserver.exchange import ClientGoneError, Exchange, Message, Receive, Send
 from kindling.cluster.apiserver.forms import Forms
+from kindling.cluster.apiserver.grants import Grants
 from kindling.cluster.apiserver.health import VERSION, reply_health, version_info
+from kindling.cluster.apiserver.openapi import OpenApi
 from kindling.cluster.apiserver.origins import Origins
 from kindling.cluster.apiserver.paths import Target, parse_path, segments
+from kindling.cluster.apiserver.pods import PodStreams
 from kindling.cluster.apiserver.printing.table import Printers
+from kindling.cluster.apiserver.proxy import PodProxy
+from kindling.cluster.apiserver.reviews import Reviews
 from kindling.cluster.apiserver.verbs import Verbs
 from kindling.cluster.model.api import Api
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.schema import Schemas
 from kindling.cluster.model.status import ApiError, internal_error, method_not_allowed
 from kindling.cluster.model.streams import NodeStreams
-from kindling.cluster.pki.tokens import Tokens
+from kindling.cluster.pki.tokens import ISSUER, Tokens
 
 __all__ = ["ApiServer"]
 
@@ -49,7 +55,6 @@ class ApiServer:
     ) -> None:
         self.streams = streams
         self._api = api
-        self._schemas = schemas
         self._version = version
         self._stopping = asyncio.Event()
         self._credentials = Credentials(api, tokens)
@@ -57,6 +62,12 @@ class ApiServer:
         self._forms = Forms(Printers(api))
         self._verbs = Verbs(api, self._forms, self._stopping)
         self._discovery = Discovery(api)
+        self._openapi = OpenApi(api, schemas, self._discovery)
+        self._reviews = Reviews(self._credentials)
+        self._grants = Grants(api, self._forms, tokens)
+        self._tokens = tokens
+        self._pods = PodStreams(api, self, self._stopping)
+        self._proxy = PodProxy(api, self)
 
     def stop(self) -> None:
         """End the watches and the logs that are followed; new ones end at once."""
@@ -74,7 +85,13 @@ class ApiServer:
         except ApiError as error:
             await self._refuse(exchange, error)
         except Exception as error:
-            _log.exception("request failed", method=exchange.method, path=exchange.raw_path)
+            # As text: a rendered traceback with local values would put credentials in the log.
+            _log.error(
+                "request failed",
+                method=exchange.method,
+                path=exchange.raw_path,
+                traceback=traceback.format_exc(),
+            )
             if exchange.status:
                 raise
             await self._refuse(exchange, internal_error(f"{type(error).__name__}"))
@@ -113,6 +130,12 @@ class ApiServer:
                 await reply_health(exchange, parts, ready=not self._stopping.is_set())
             case ["version"]:
                 await exchange.reply_json(version_info(self._version))
+            case ["openapi", *_]:
+                await self._openapi.reply(exchange, parts)
+            case [".well-known", "openid-configuration"]:
+                await exchange.reply_json(_issuer())
+            case ["openid", "v1", "jwks"]:
+                await exchange.reply_json(self._tokens.key_set())
             case _:
                 await self._discovery.reply(exchange, parts)
 
@@ -120,7 +143,11 @@ class ApiServer:
         resource = self._api.resource(target.group, target.version, target.plural)
         if resource is None or (target.namespace and not resource.namespaced):
             raise _no_such_resource()
-        if not target.name:
+        if "list" not in resource.verbs:
+            if target.name or (resource.namespaced and not target.namespace):
+                raise _no_such_resource()
+            await self._reviews.reply(exchange, resource)
+        elif not target.name:
             await self._verbs.collection(exchange, resource, target)
         elif not target.subresource:
             if resource.namespaced and not target.namespace:
@@ -134,7 +161,31 @@ class ApiServer:
     ) -> None:
         if target.subresource not in resource.subresources:
             raise _no_such_resource()
-        await self._verbs.object(exchange, resource, target)
+        if resource.namespaced and not target.namespace:
+            raise _no_such_resource()
+        if target.rest and target.subresource != "proxy":
+            raise _no_such_resource()
+        match target.subresource:
+            case "log" | "exec" | "attach" | "portforward":
+                await self._pods.reply(exchange, resource, target)
+            case "proxy":
+                await self._proxy.reply(exchange, resource, target)
+            case "token" | "eviction" | "binding":
+                await self._grants.reply(exchange, resource, target)
+            case "finalize" if exchange.method != "PUT":
+                raise method_not_allowed()
+            case _:
+                await self._verbs.object(exchange, resource, target)
+
+
+def _issuer() -> dict[str, object]:
+    return {
+        "issuer": ISSUER,
+        "jwks_uri": f"{ISSUER}/openid/v1/jwks",
+        "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["ES256"],
+    }
 
 
 def _no_such_resource() -> ApiError:

@@ -1,0 +1,112 @@
+"""OpenAPI over HTTP: v2 as one document, v3 as an index and a document a group and version."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import orjson
+
+from kindling.cluster.apiserver.discovery import Discovery
+from kindling.cluster.apiserver.exchange import Exchange
+from kindling.cluster.model.api import Api
+from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.model.schema import Schemas
+from kindling.cluster.model.status import ApiError, not_acceptable
+
+__all__ = ["OpenApi"]
+
+
+class OpenApi:
+    """Documents are made when first asked for, and again when what is served has changed.
+
+    Encoded ones are kept: that of v2 is several megabytes. Whether a definition's schema has
+    changed is told by its resourceVersion.
+    """
+
+    def __init__(self, api: Api, schemas: Schemas, discovery: Discovery) -> None:
+        self._api = api
+        self._schemas = schemas
+        self._discovery = discovery
+        self._made: dict[str, tuple[str, bytes]] = {}
+
+    async def reply(self, exchange: Exchange, parts: list[str]) -> None:
+        """Raises `ApiError` 404, and 406 for the protobuf form."""
+        match parts:
+            case ["openapi", "v2"]:
+                accept = exchange.headers.get("accept", "")
+                if accept and not any(kind in accept for kind in ("json", "*/*", "application/*")):
+                    raise not_acceptable("only application/json is served")
+                resources = self._api.resources()
+                stamp = self._stamp(resources)
+                encoded = self._document(
+                    "v2", stamp, lambda: self._schemas.openapi_v2(list(resources))
+                )
+                await self._send(exchange, encoded, stamp)
+            case ["openapi", "v3"]:
+                await exchange.reply_json({"paths": self._index()})
+            case ["openapi", "v3", *path]:
+                resources = self._rows(path)
+                group, version = resources[0].group, resources[0].version
+                stamp = self._stamp(resources)
+                encoded = self._document(
+                    f"v3/{group}/{version}",
+                    stamp,
+                    lambda: self._schemas.openapi_v3(group, version, resources),
+                )
+                await self._send(exchange, encoded, stamp)
+            case _:
+                raise _missing()
+
+    def _index(self) -> dict[str, dict[str, str]]:
+        paths: dict[str, dict[str, str]] = {}
+        for group, versions in self._discovery.groups().items():
+            for version, rows in versions.items():
+                path = f"apis/{group}/{version}" if group else f"api/{version}"
+                address = f"/openapi/v3/{path}?hash={self._stamp(rows)}"
+                paths[path] = {"serverRelativeURL": address}
+        return paths
+
+    def _rows(self, path: list[str]) -> list[ResourceType]:
+        groups = self._discovery.groups()
+        match path:
+            case ["api", version] if version in groups.get("", {}):
+                return groups[""][version]
+            case ["apis", group, version] if group and version in groups.get(group, {}):
+                return groups[group][version]
+        raise _missing()
+
+    def _stamp(self, rows: Sequence[ResourceType]) -> str:
+        """The same as long as the document is."""
+        from kindling.cluster.model.resource import builtin
+
+        definitions = builtin("customresourcedefinitions", "apiextensions.k8s.io")
+        digest = hashlib.sha256()
+        for row in rows:
+            digest.update(f"{row.api_version} {row.plural}\n".encode())
+            if row.custom and (definition := self._api.get(definitions, row.key)) is not None:
+                metadata = definition["metadata"]
+                digest.update(f"{metadata.get('uid')} {metadata.get('generation')}\n".encode())
+        return digest.hexdigest().upper()
+
+    def _document(self, key: str, stamp: str, make: Callable[[], object]) -> bytes:
+        known = self._made.get(key)
+        if known is None or known[0] != stamp:
+            known = (stamp, orjson.dumps(make()))
+            self._made[key] = known
+        return known[1]
+
+    async def _send(self, exchange: Exchange, encoded: bytes, stamp: str) -> None:
+        etag = f'"{stamp}"'
+        headers = [(b"etag", etag.encode()), (b"vary", b"Accept")]
+        asked = exchange.query.text("hash")
+        if asked == stamp:
+            headers.append((b"expires", b"Thu, 31 Dec 2099 23:59:59 GMT"))
+        if exchange.headers.get("if-none-match") == etag:
+            await exchange.reply(b"", "application/json", 304, headers)
+        else:
+            await exchange.reply(encoded, "application/json", 200, headers)
+
+
+def _missing() -> ApiError:
+    return ApiError(404, "NotFound", "the server could not find the requested resource")
