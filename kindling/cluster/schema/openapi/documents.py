@@ -177,6 +177,8 @@ def _simplified(node: Any) -> Any:
     if "$ref" in node and isinstance(node["$ref"], str):
         target = node["$ref"].rpartition("/")[2]
         return node | {"$ref": f"#/definitions/{target}"}
+    if len(node.get("allOf") or ()) == 1 and "$ref" in node["allOf"][0]:
+        return _simplified(node["allOf"][0] | {"description": node.get("description", "")})
     out: dict[str, Any] = {}
     for key, value in node.items():
         if key in _NOT_IN_V2:

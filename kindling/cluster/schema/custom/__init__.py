@@ -1,0 +1,1 @@
+"""Custom kinds: structural schemas and what is done with them (apiextensions-apiserver `pkg`)."""
