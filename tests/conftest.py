@@ -33,10 +33,10 @@ _SKIPPED: Counter[str] = Counter()
 def _no_ambient_cluster(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    # The embedded clusters of whoever runs the tests are no business of theirs.
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     if "cluster" not in request.keywords:
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "no-kubeconfig"))
+        # The embedded clusters of whoever runs the tests are no business of theirs.
+        monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 @pytest.fixture
@@ -44,7 +44,20 @@ def bench(tmp_path: Path) -> Workbench:
     """A workbench. Tests marked `cluster` see the cluster of the environment."""
     from kindling.testing.workbench import Workbench
 
-    return Workbench(tmp_path, {"KUBECONFIG": os.environ["KUBECONFIG"]})
+    names = ("KUBECONFIG", "XDG_DATA_HOME")
+    return Workbench(tmp_path, {name: os.environ[name] for name in names if name in os.environ})
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images(request: pytest.FixtureRequest) -> None:
+    """Put the images that cluster tests run, and build upon, into the cluster's node.
+
+    `KINDLING_LOAD_COMMAND` takes their names, as `kind load docker-image` does.
+    """
+    marked = any("cluster" in item.keywords for item in request.session.items)
+    command = os.environ.get("KINDLING_LOAD_COMMAND", "").split()
+    if marked and command and not _cluster_missing():
+        subprocess.run([*command, "busybox:1.36"], check=True, stdout=subprocess.DEVNULL)
 
 
 @cache

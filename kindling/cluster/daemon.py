@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kindling.cluster.home import ClusterHome
-from kindling.cluster.record import Settings, read_settings, write_settings
+from kindling.cluster.record import LOCK_TAKEN, Settings, read_settings, write_settings
 from kindling.errors import ClusterError, StoreError
 from kindling.store.folder import prepare
 from kindling.store.lock import holder
@@ -114,6 +114,7 @@ def start(
     )
     if chosen != settings or not home.exists:
         write_settings(home, chosen)
+    begun = home.log.stat().st_size if home.log.exists() else 0
     limit = time.monotonic() + START_SECS
     while time.monotonic() < limit:
         found = status(home)
@@ -124,20 +125,17 @@ def start(
             continue
         if not (said := _spawn(home, environment, limit)):
             return status(home)
-        if said != _TAKEN:
+        if said != LOCK_TAKEN:
             raise ClusterError(
                 f"The cluster `{home.name}` did not start: {said}",
-                details=_last_lines(home.log),
+                details=_last_lines(home.log, begun),
                 hint=f"All that it said is in `{home.log}`.",
             )
     raise ClusterError(
         f"The cluster `{home.name}` was not ready after {START_SECS:.0f} s",
-        details=_last_lines(home.log),
+        details=_last_lines(home.log, begun),
         hint=f"All that it said is in `{home.log}`.",
     )
-
-
-_TAKEN = "the lock is taken"
 
 
 def _spawn(home: ClusterHome, environment: Mapping[str, str] | None, limit: float) -> str:
@@ -260,11 +258,12 @@ def reset(home: ClusterHome, say: Callable[[str], None] = lambda _: None) -> boo
     return True
 
 
-def _last_lines(path: Path, count: int = 12) -> list[str]:
+def _last_lines(path: Path, begun: int, count: int = 12) -> list[str]:
+    """The end of what was written to a log after its first `begun` bytes."""
     try:
         with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 8192))
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(begun, end - 8192))
             return file.read().decode("utf-8", "replace").splitlines()[-count:]
     except OSError:
         return []

@@ -6,8 +6,10 @@ Linux), private to the user. Nothing of a cluster is anywhere else, but its kube
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from kindling.errors import UsageError
 __all__ = ["DEFAULT_NAME", "ClusterHome"]
 
 DEFAULT_NAME = "kindling"
+_LONGEST_SOCKET = 103
+"""Bytes; macOS has room for 104, Linux for 108, with a zero at the end."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
@@ -103,8 +107,13 @@ class ClusterHome:
 
     @property
     def engine_socket(self) -> Path:
-        """Where the image builder answers Docker's API."""
-        return self.folder / "engine.sock"
+        """Where the image builder answers Docker's API. A state folder too deep for the name of a
+        socket has it in a folder of this user's below the system's temporary one."""
+        path = self.folder / "engine.sock"
+        if len(os.fsencode(path)) <= _LONGEST_SOCKET:
+            return path
+        name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"kindling-{os.getuid()}" / f"{name}.sock"
 
 
 def _clusters(environment: Mapping[str, str] | None) -> Path:

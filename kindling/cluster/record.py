@@ -11,7 +11,10 @@ from kindling.cluster.home import ClusterHome
 from kindling.cluster.kubeconfig import write_private
 from kindling.errors import ClusterError
 
-__all__ = ["Settings", "read_settings", "write_settings"]
+__all__ = ["LOCK_TAKEN", "Settings", "read_settings", "write_settings"]
+
+LOCK_TAKEN = "another process runs this cluster already"
+"""What a background process says when it finds the lock taken, and ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,8 @@ from kindling.testing.jobs import JobWorld
 
 pytestmark = pytest.mark.cluster
 
-BUSYBOX = "localhost:5000/busybox:1.36"
-"""`../shared/realcluster/base-images busybox:1.36`, tagged and pushed to the registry."""
+BUSYBOX = "busybox:1.36"
+"""On the node before the first test: see `tests/conftest.py`."""
 
 
 @dataclass(frozen=True, slots=True)
