@@ -1,8 +1,9 @@
 """Checking a value against a schema, in the words of the real server.
 
 The server uses a branch of go-openapi (`kube-openapi/pkg/validation`); apiextensions-apiserver maps
-its complaints to field errors (`pkg/apiserver/validation`). On an update, a part that did not change
-is not looked at again ("ratcheting"), so that a stricter schema does not lock old objects in.
+its complaints to field errors (`pkg/apiserver/validation`). On an update, a part that did not
+change is not looked at again ("ratcheting"), so that a stricter schema does not lock old objects
+in.
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ class Missing:
 
 
 MISSING = Missing()
-_TYPES = {"string": str, "boolean": bool, "object": dict, "array": list}
 
 
 def check(
@@ -63,7 +63,9 @@ def _kind(value: Any) -> str:
         return "integer"
     if isinstance(value, float):
         return "number"
-    return {str: "string", dict: "object", list: "array"}[type(value)]
+    if isinstance(value, str):
+        return "string"
+    return "object" if isinstance(value, dict) else "array"
 
 
 def _type(node: Node, value: Any, path: str) -> Iterator[Cause]:

@@ -1,4 +1,4 @@
-"""Checking a CustomResourceDefinition itself (apiextensions `pkg/apis/apiextensions/validation`)."""
+"""Checking a CustomResourceDefinition itself (`pkg/apis/apiextensions/validation`)."""
 
 from __future__ import annotations
 

@@ -35,8 +35,8 @@ def has_rules(node: Node) -> bool:
 def check_rules(
     node: Node, value: Any, path: str, before: Any = MISSING, *, whole: bool = False
 ) -> Iterator[Cause]:
-    """What the rules of a schema say about a value. A rule that looks back (`oldSelf`) is only asked
-    where there is a value before; any other is not asked again about what did not change."""
+    """What the rules of a schema say about a value. A rule that looks back (`oldSelf`) is only
+    asked where there is a value before; any other is not asked again about what did not change."""
     whole = whole or embedded(node)
     for told in rules_of(node):
         yield from _one(node, told, value, path, before, whole=whole)

@@ -84,10 +84,9 @@ def _node(node: Node, path: str, level: str) -> Iterator[Cause]:
         yield causes.forbidden(f"{path}.uniqueItems", text)
     if kind and kind not in _TYPES:
         yield causes.not_supported(f"{path}.type", kind, _TYPES)
-    if "additionalProperties" in node and node.get("properties"):
-        if node["additionalProperties"] is not True:
-            text = "additionalProperties and properties are mutual exclusive"
-            yield causes.forbidden(f"{path}.additionalProperties", text)
+    if node.get("properties") and node.get("additionalProperties", True) is not True:
+        text = "additionalProperties and properties are mutual exclusive"
+        yield causes.forbidden(f"{path}.additionalProperties", text)
     yield from _type(node, path, level)
     yield from _metadata(node, path, level)
     yield from _extensions(node, path)
@@ -137,11 +136,9 @@ def _metadata(node: Node, path: str, level: str) -> Iterator[Cause]:
         where = f"{path}.properties[metadata]"
         if metadata.get("type") != "object":
             yield causes.invalid(f"{where}.type", metadata.get("type", ""), "must be object")
-        named = set(metadata.get("properties") or {})
-        if level == "root" and (
-            named - {"name", "generateName"}
-            or set(metadata) - {"type", "properties", "description"}
-        ):
+        named = set(metadata.get("properties") or {}) - {"name", "generateName"}
+        others = set(metadata) - {"type", "properties", "description"}
+        if level == "root" and (named or others):
             text = (
                 "must not specify anything other than name and generateName, but metadata is"
                 " implicitly specified"
@@ -235,10 +232,8 @@ def _rules(node: Node, path: str) -> Iterator[Cause]:
 
 
 def _shown_rule(told: dict[str, Any]) -> str:
-    pairs = f"Rule:{causes.quoted(told.get('rule', ''))}"
-    return (
-        f"apiextensions.ValidationRule{{{pairs}, Message:{causes.quoted(told.get('message', ''))}}}"
-    )
+    rule, message = causes.quoted(told.get("rule", "")), causes.quoted(told.get("message", ""))
+    return f"apiextensions.ValidationRule{{Rule:{rule}, Message:{message}}}"
 
 
 def _default(node: Node, path: str, level: str) -> Iterator[Cause]:
