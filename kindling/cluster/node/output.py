@@ -48,24 +48,17 @@ class Output:
 
     async def run(self) -> None:
         """Until both streams end, or the container has and they stay open a moment longer."""
-        pumps = [asyncio.create_task(self._pump("stdout", self._container.stdout), name="stdout")]
-        if self._container.stderr is not None:
-            pumps.append(
-                asyncio.create_task(self._pump("stderr", self._container.stderr), name="stderr")
-            )
+        pumps = asyncio.create_task(self._pump_all(), name="container-output")
         gone = asyncio.create_task(self._gone(), name="container-gone")
         try:
-            both = asyncio.gather(*pumps)
-            await asyncio.wait((both, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not both.done():
+            await asyncio.wait((pumps, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not pumps.done():
                 # A process that fled the container may hold the pipe: its output is not ours.
-                await asyncio.wait((both,), timeout=_DRAIN)
-            both.cancel()
-            await asyncio.gather(both, return_exceptions=True)
+                await asyncio.wait((pumps,), timeout=_DRAIN)
         finally:
-            for task in (*pumps, gone):
+            for task in (pumps, gone):
                 task.cancel()
-            await asyncio.gather(*pumps, gone, return_exceptions=True)
+            await asyncio.gather(pumps, gone, return_exceptions=True)
             self.log.close()
             for one in self._audience:
                 one.end()
@@ -90,6 +83,12 @@ class Output:
 
     async def _gone(self) -> None:
         await self._container.wait()
+
+    async def _pump_all(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._pump("stdout", self._container.stdout), name="stdout")
+            if self._container.stderr is not None:
+                group.create_task(self._pump("stderr", self._container.stderr), name="stderr")
 
     async def _pump(self, stream: str, reader: asyncio.StreamReader) -> None:
         while True:

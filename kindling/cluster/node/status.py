@@ -65,6 +65,8 @@ def phase_of(pod: Obj, slots: Sequence[Slot], view: PodView) -> str:
         and (view.ending or not will_restart(pod, slot))
         for slot in mains
     ]
+    if mains and all(over) and any(slot.run for slot in slots):
+        return "Running"  # its sidecars are still to end
     if mains and all(over):
         return "Succeeded" if all(slot.succeeded for slot in mains) else "Failed"
     if view.ending and not any(slot.run for slot in mains) and any(over):

@@ -144,7 +144,7 @@ class PodWorker:
                 self._turn(tasks)
                 if self._gone and self._ended:
                     break
-                if not self._over and not self._gone and not await self._write():
+                if self._to_be_told and not await self._write():
                     self.vanish()
                 if self._ended and self._deleted and not self._released:
                     self._released = True
@@ -153,6 +153,13 @@ class PodWorker:
                 await wait_until(self._wake, self._site.clock, self._timer)
         self._site.puller.forget(self.uid)
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+
+    @property
+    def _to_be_told(self) -> bool:
+        """Whether the status is to be written now; that of a pod whose last container ended waits
+        for its sandbox to go, so that its end is one write."""
+        finishing = self._ending is not None and not any(slot.run for slot in self.slots)
+        return not (self._over or self._gone or (finishing and not self._ended))
 
     @property
     def _deleted(self) -> bool:
