@@ -46,7 +46,7 @@ from kindling.cluster.images.rootview import ContextTree, FileTree, RootView
 from kindling.cluster.images.run_mounts import parse_mounts
 from kindling.cluster.images.stage import PROXIES, BuildStage, platform_args
 from kindling.cluster.images.store import ImageStore
-from kindling.cluster.images.tape import ArchiveError, decompressed
+from kindling.cluster.images.tape import ArchiveError, Source, decompressed
 from kindling.cluster.images.threads import in_thread
 from kindling.cluster.images.unpack import unpack
 from kindling.cluster.runtime.protocol import Mount, RootFs, Runtime
@@ -260,6 +260,7 @@ class _Build:
         if at is not None and not base.isdigit():
             earlier = self._done[at]
             made = BuildStage(json.loads(earlier.image()), tuple(earlier.layers), self._file.escape)
+            self._log(f" ---> {_short(digest_of(made.image()))}\n")
         elif base == "scratch":
             made = BuildStage({}, (), self._file.escape)
             self._log(" ---> \n")
@@ -273,9 +274,9 @@ class _Build:
                 layers = self._layers_of(image)
                 config = self._store.config(image.id)
                 made = BuildStage(config, layers, self._file.escape)
+            self._log(f" ---> {_short(image.id)}\n")
         for trigger in made.triggers:
             self._log(f" ---> [Warning] ONBUILD of the base image is ignored: {trigger}\n")
-        self._log(f" ---> {_short(digest_of(made.image()))}\n")
         return made
 
     async def _image(self, name: str) -> Image:
@@ -628,15 +629,17 @@ def _unpack_any(path: str, folder: Path, stop: Event) -> bool:
                     return False
     except (OSError, EOFError):
         return False
-    with open(path, "rb") as file:
+    with open(path, "rb") as file, ExitStack() as opened:
         head = file.read(6)
         file.seek(0)
+        source: Source = file
         if head.startswith(b"BZh"):
-            unpack(bz2.open(file), folder, stop=stop, whiteouts=False)
+            source = opened.enter_context(bz2.open(file))
         elif head.startswith(b"\xfd7zXZ"):
-            unpack(lzma.open(file), folder, stop=stop, whiteouts=False)
+            source = opened.enter_context(lzma.open(file))
         else:
-            unpack(decompressed(file), folder, stop=stop, whiteouts=False)
+            source = decompressed(file)
+        unpack(source, folder, stop=stop, whiteouts=False)
     return True
 
 
