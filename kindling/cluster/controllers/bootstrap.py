@@ -26,10 +26,17 @@ DNS_ADDRESS = "10.198.0.10"
 CLASS_NAME = "standard"
 PROVISIONER = "kindling.dev/host-path"
 _PRIORITIES = (
-    ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in"
-     " the cluster, but can be moved to another node if necessary."),
-    ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved"
-     " from their current node."),
+    (
+        "system-cluster-critical",
+        2_000_000_000,
+        "Used for system critical pods that must run in"
+        " the cluster, but can be moved to another node if necessary.",
+    ),
+    (
+        "system-node-critical",
+        2_000_001_000,
+        "Used for system critical pods that must not be moved from their current node.",
+    ),
 )
 _OPTIONS = WriteOptions(field_manager="kindling-cluster")
 
@@ -55,8 +62,11 @@ async def bootstrap(
         _ensure(api, SERVICES, _dns_service(), "kube-system"),
     ]
     for name, value, text in _PRIORITIES:
-        jobs.append(_ensure(api, builtin("priorityclasses", "scheduling.k8s.io"),
-                            _priority(name, value, text)))
+        jobs.append(
+            _ensure(
+                api, builtin("priorityclasses", "scheduling.k8s.io"), _priority(name, value, text)
+            )
+        )
     for namespace in namespaces:
         account = _plain("ServiceAccount", "default", namespace)
         jobs.append(_ensure(api, SERVICE_ACCOUNTS, account, namespace))
@@ -81,9 +91,7 @@ async def _ensure(api: Api, resource: ResourceType, obj: Obj, namespace: str = "
         return api.get(resource, name, namespace) or obj
 
 
-async def _put(
-    api: Api, resource: ResourceType, obj: Obj, namespace: str, *fields: str
-) -> None:
+async def _put(api: Api, resource: ResourceType, obj: Obj, namespace: str, *fields: str) -> None:
     """As `_ensure`, and the fields are ours whatever somebody made of them."""
     found = await _ensure(api, resource, obj, namespace)
     wanted = {field: obj[field] for field in fields if found.get(field) != obj[field]}

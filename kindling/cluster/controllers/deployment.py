@@ -131,7 +131,9 @@ class DeploymentController(Controller):
         }
         status = deployment.get("status") or {}
         conditions = put(status.get("conditions"), new, self.world.clock.time())
-        return await self.write_status(DEPLOYMENTS, deployment, {**status, "conditions": conditions})
+        return await self.write_status(
+            DEPLOYMENTS, deployment, {**status, "conditions": conditions}
+        )
 
     @staticmethod
     def _resized(deployment: Obj, sets: Sequence[Obj]) -> bool:
@@ -201,11 +203,7 @@ class DeploymentController(Controller):
         bounds = bounds_of(deployment["spec"])
         size = int_or(new["spec"].get("replicas"), 0)
         total = size + sum(int_or(one["spec"].get("replicas"), 0) for one in old)
-        wanted = (
-            bounds.replicas
-            if size >= bounds.replicas
-            else new_size(bounds, True, size, total)
-        )
+        wanted = bounds.replicas if size >= bounds.replicas else new_size(bounds, True, size, total)
         if wanted != size:
             new = await self._scale(deployment, new, wanted, bounds)
             return await self._report(deployment, new, old)

@@ -45,9 +45,7 @@ def misfits(pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts
     if not _selected(spec, node):
         return [Misfit("node(s) didn't match Pod's node affinity/selector")]
     if _ports_taken(spec, there):
-        return [
-            Misfit("node(s) didn't have free ports for the requested pod ports", final=False)
-        ]
+        return [Misfit("node(s) didn't have free ports for the requested pod ports", final=False)]
     lacking = _lacking(pod, node, there, assumed)
     if lacking:
         return lacking
@@ -109,9 +107,7 @@ def _ports_taken(spec: Mapping[str, Any], there: Sequence[Obj]) -> bool:
     )
 
 
-def _lacking(
-    pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts]
-) -> list[Misfit]:
+def _lacking(pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts]) -> list[Misfit]:
     status = node.get("status") or {}
     capacity = status.get("allocatable") or status.get("capacity") or {}
     if not capacity:

@@ -139,8 +139,10 @@ def _term(term: Mapping[str, Any], key: str, found: Mapping[str, str]) -> bool:
         case "Gt":
             return _number(found.get(key)) > _number(values[0], high=True) if values else False
         case "Lt":
-            return key in found and bool(values) and _number(found[key], high=True) < _number(
-                values[0]
+            return (
+                key in found
+                and bool(values)
+                and _number(found[key], high=True) < _number(values[0])
             )
     return False
 

@@ -129,9 +129,7 @@ def progressed(
             )
             conditions = put(conditions, state, at)
         elif _moving(old, status):
-            state = _state(
-                "Progressing", "True", "ReplicaSetUpdated", f"{what} is progressing."
-            )
+            state = _state("Progressing", "True", "ReplicaSetUpdated", f"{what} is progressing.")
             # Every step counts as an update, which is what the deadline is measured from.
             kept = current.get("lastTransitionTime") if current else None
             same = current is not None and current.get("status") == "True"

@@ -10,7 +10,6 @@ from kindling.cluster.controllers.controller import Controller, key_of, owner_ke
 from kindling.cluster.controllers.kinds import PODS, REPLICA_SETS, REPLICATION_CONTROLLERS
 from kindling.cluster.controllers.meta import (
     condition,
-    controller_of,
     int_or,
     labels,
     matches,

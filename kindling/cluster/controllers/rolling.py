@@ -99,9 +99,7 @@ def old_sizes(bounds: Bounds, old: Sequence[Group], new: Group | None) -> dict[s
         sizes[group.name] -= cut
         left -= cut
     # What is gone in this step served nobody, so it does not count against those that serve.
-    serving = sum(min(group.available, group.size) for group in old) + (
-        new.available if new else 0
-    )
+    serving = sum(min(group.available, group.size) for group in old) + (new.available if new else 0)
     left = min(left, max(serving - bounds.least, 0))
     for group in order:
         cut = min(left, sizes[group.name])
@@ -110,9 +108,7 @@ def old_sizes(bounds: Bounds, old: Sequence[Group], new: Group | None) -> dict[s
     return {group.name: sizes[group.name] for group in old if sizes[group.name] != group.size}
 
 
-def proportional_sizes(
-    bounds: Bounds, groups: Sequence[Group], known_total: int
-) -> dict[str, int]:
+def proportional_sizes(bounds: Bounds, groups: Sequence[Group], known_total: int) -> dict[str, int]:
     """Sizes after a change of `replicas` in the middle of a rollout: each group grows or shrinks by
     its share, and the largest takes what rounding leaves. `known_total` stands in for a group's
     missing `bound`."""

@@ -58,8 +58,10 @@ class Scheduler(Controller):
             return (key_of(pod),)
         # Who ended, or moved in, may matter to those that wait.
         before = change.before
-        if before is None or finished(pod) != finished(before) or (
-            not before["spec"].get("nodeName")
+        if (
+            before is None
+            or finished(pod) != finished(before)
+            or (not before["spec"].get("nodeName"))
         ):
             return [*self._parked, key_of(pod)]
         return ()
@@ -140,9 +142,7 @@ class Scheduler(Controller):
         if now is not None and uid_of(now) == uid:
             await self._note(now, {"type": "PodScheduled", "status": "True"})
         where = f"{namespace_of(pod)}/{name_of(pod)}"
-        self.events.normal(
-            pod, "Scheduled", f"Successfully assigned {where} to {name_of(node)}"
-        )
+        self.events.normal(pod, "Scheduled", f"Successfully assigned {where} to {name_of(node)}")
 
     async def _select_node(self, pod: Obj, node: Obj, waiting: Waiting) -> None:
         """Tell the pod's unbound claims where they are wanted; the pod waits until they are bound,

@@ -20,6 +20,7 @@ Key = tuple[str, ...]
 
 _FIRST_WAIT = 0.01  # seconds after a failure, doubled for each further one,
 _LONGEST_WAIT = 60.0  # up to this
+_QUICK_RETRIES = 3  # conflicts of a key in a row that are followed by a retry at once
 _log = logging.getLogger(__name__)
 
 
@@ -132,7 +133,7 @@ class WorkQueue:
                 _log.debug("%s %s: %s", self.name, "/".join(key), error)
             else:
                 _log.warning("%s %s: %s", self.name, "/".join(key), error)
-            self._failed(key)
+            self._failed(key, soon=error.reason == "Conflict")
         except Exception:
             _log.exception("%s %s: it will be tried again", self.name, "/".join(key))
             self._failed(key)
@@ -141,9 +142,13 @@ class WorkQueue:
             if again is not None:
                 self.add_after(key, max(again, 0.001))
 
-    def _failed(self, key: Key) -> None:
+    def _failed(self, key: Key, *, soon: bool = False) -> None:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
+        if soon and failures < _QUICK_RETRIES:
+            # Somebody wrote while we did; what they wrote can be read by now.
+            self._again.add(key)
+            return
         self.add_after(key, min(_FIRST_WAIT * 2 ** min(failures, 20), _LONGEST_WAIT))
 
     def _arm(self) -> None:

@@ -124,7 +124,12 @@ class Bed:
         return made
 
     async def patch(
-        self, resource: ResourceType, name: str, change: Obj, namespace: str = "default", sub: str = ""
+        self,
+        resource: ResourceType,
+        name: str,
+        change: Obj,
+        namespace: str = "default",
+        sub: str = "",
     ) -> Obj:
         space = namespace if resource.namespaced else ""
         made = await self.api.patch(resource, name, change, space, subresource=sub)
@@ -243,6 +248,8 @@ def deployment(name: str = "web", replicas: int = 3, **spec: Any) -> Obj:
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
             "template": template(app=name),
+            "progressDeadlineSeconds": 600,
+            "revisionHistoryLimit": 10,
             **spec,
         },
     }
