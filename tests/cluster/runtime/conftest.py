@@ -103,7 +103,7 @@ async def make_runtime(kind: str, folder: Path) -> Runtime:
     if kind == "fake":
         return FakeRuntime()
     words = interpreter_of(kind)
-    folder.mkdir()
+    os.mkdir(folder)
     if kind == "plain":
         plain = PlainRuntime(folder)
         await plain.start()

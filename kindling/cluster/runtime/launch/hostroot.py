@@ -11,6 +11,7 @@ tree in the form of an overlay's upper folder, as if there were one overlay only
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -25,14 +26,34 @@ _SMALL = 1 << 20
 
 
 def mount_overlay(lower: list[str], upper: str, work: str, target: str) -> None:
-    """Mount `lower`, uppermost first. By descriptor, since paths may hold colons and commas, and
-    all options together have to fit into one page."""
-    opened: list[int] = []
+    """Mount `lower`, uppermost first. A layer that lies somewhere below the lowest is refused by
+    the kernel as overlapping; then the lowest becomes an overlay itself first."""
     try:
-        for path in [*lower, upper, work]:
+        _mount(lower, upper, work, target)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        empty, lowest = f"{work}.empty", f"{work}.lowest"
+        os.mkdir(empty)
+        os.mkdir(lowest)
+        # A folder of another file system, because an overlay without an upper has two at least.
+        kernel.mount("tmpfs", empty, "tmpfs", 0, "mode=755")
+        _mount([lower[-1], empty], "", "", lowest)
+        _mount([*lower[:-1], lowest], upper, work, target)
+
+
+def _mount(lower: list[str], upper: str, work: str, target: str) -> None:
+    """By descriptor, since paths may hold colons and commas, and all options together have to fit
+    into one page."""
+    opened: list[int] = []
+    private = [upper, work] if upper else []
+    try:
+        for path in [*lower, *private]:
             opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         names = [f"/proc/self/fd/{fd}" for fd in opened]
-        options = f"lowerdir={':'.join(names[:-2])},upperdir={names[-2]},workdir={names[-1]}"
+        options = f"lowerdir={':'.join(names[: len(lower)])}"
+        if private:
+            options += f",upperdir={names[-2]},workdir={names[-1]}"
         kernel.mount("overlay", target, "overlay", 0, options + ",userxattr")
     finally:
         for fd in opened:
@@ -58,22 +79,23 @@ def has_large_mounts() -> bool:
     )
 
 
-def mount_parts(layers: list[str], upper: str, work: str, root: str) -> None:
-    """Make the machine's root with `layers` (lowest first) over it at `root`."""
+def mount_parts(layers: list[str], upper: str, work: str, root: str) -> list[str]:
+    """Make the machine's root with `layers` (lowest first) over it at `root`; the paths of the
+    parts in it."""
     mounts = _mounts()
     parts: list[tuple[list[str], str]] = []
     _plan("", layers, upper, mounts, parts)
-    base = os.path.join(work, "base")
-    os.makedirs(base)
-    lower = list(reversed(layers)) or [os.path.join(work, "none")]
-    if not layers:
-        os.mkdir(lower[0])
+    base, none = os.path.join(work, "base"), os.path.join(work, "none")
+    os.mkdir(base)
+    os.mkdir(none)
+    lower = list(reversed(layers)) or [none]
     mount_overlay(lower, upper, base, root)
     for number, (folders, rel) in enumerate(parts):
         own = os.path.join(work, str(number))
         os.mkdir(own)
         with contextlib.suppress(PermissionError):
             mount_overlay(folders, upper + rel, own, root + rel)
+    return [rel for _, rel in parts]
 
 
 def _plan(

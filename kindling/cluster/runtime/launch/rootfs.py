@@ -21,7 +21,17 @@ from kindling.cluster.runtime.launch.hostroot import (
 )
 from kindling.cluster.runtime.launch.refusal import Refusal, reason_of
 
-__all__ = ["DEVICES", "Volume", "assemble", "enter", "make_system", "make_volumes", "open_volumes"]
+__all__ = [
+    "DEVICES",
+    "Volume",
+    "assemble",
+    "enter",
+    "forbid_writing",
+    "make_system",
+    "make_volumes",
+    "mask_system",
+    "open_volumes",
+]
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 _LINKS = {
@@ -60,31 +70,33 @@ class Volume:
         self.size = size
 
 
-def assemble(folder: str, layers: list[str], *, host: bool) -> str:
-    """Mount the layers, lowest first, under the private one in `folder/upper`; where that is."""
+def assemble(folder: str, layers: list[str], *, host: bool) -> tuple[str, list[str]]:
+    """Mount the layers, lowest first, under the private one in `folder/upper`; where that is, and
+    which paths in it are mounts of their own."""
     root, upper, work = (os.path.join(folder, name) for name in ("root", "upper", "work"))
-    for path in (root, upper, work):
+    for path in (root, upper, work, os.path.join(work, "all")):
         os.makedirs(path, 0o755, exist_ok=True)
     os.chmod(upper, 0o755)
     lower = list(reversed(layers))
+    whole = os.path.join(work, "all")
     try:
-        if host and has_large_mounts():
-            mount_parts(layers, upper, work, root)
-        elif host:
-            try:
-                mount_overlay([*lower, "/"], upper, work, root)
-            except OSError as error:
-                if error.errno != errno.EINVAL:
-                    raise
-                mount_parts(layers, upper, work, root)
-        else:
-            mount_overlay(lower or [root], upper, work, root)
+        if not host:
+            mount_overlay(lower or [root], upper, whole, root)
+            return root, []
+        if has_large_mounts():
+            return root, mount_parts(layers, upper, work, root)
+        try:
+            mount_overlay([*lower, "/"], upper, whole, root)
+            return root, []
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            return root, mount_parts(layers, upper, work, root)
     except OSError as error:
         about = error.filename if error.filename in lower else "overlay"
         raise Refusal(
             f"failed to mount rootfs: {about}: {reason_of(error)}", "CreateContainerError"
         ) from None
-    return root
 
 
 def open_volumes(mounts: list[dict[str, Any]]) -> list[Volume]:
@@ -177,8 +189,16 @@ def _make_cgroups(cgroups: dict[str, int]) -> None:
         os.close(tree)
 
 
-def make_volumes(volumes: list[Volume]) -> None:
-    """Called after `enter`."""
+def forbid_writing(parts: list[str], volumes: list[str]) -> None:
+    """Make the root read-only, and those of its parts that no volume lies on."""
+    for path in ("/", *parts):
+        if path not in volumes:
+            kernel.read_only(path, recursive=False)
+
+
+def make_volumes(volumes: list[Volume]) -> list[str]:
+    """Where they are. Called after `enter`."""
+    targets = []
     for volume in volumes:
         target = os.path.realpath(volume.target)
         if target == "/" or target == "/proc" or target.startswith("/proc/"):
@@ -197,8 +217,10 @@ def make_volumes(volumes: list[Volume]) -> None:
             else:
                 kernel.attach(volume.tree, target)
                 os.close(volume.tree)
+            targets.append(target)
         except OSError as error:
             raise Refusal(f"failed to mount at {volume.target!r}: {reason_of(error)}") from None
+    return targets
 
 
 def mask_system() -> None:

@@ -106,10 +106,10 @@ def start(
         devices = [(name, kernel.clone_tree(f"/dev/{name}")) for name in rootfs.DEVICES]
         shared = kernel.clone_tree(shm)
         trees = _cgroup_trees(group)
-        root = rootfs.assemble(spec["folder"], spec["layers"], host=spec["host"])
+        root, parts = rootfs.assemble(spec["folder"], spec["layers"], host=spec["host"])
         rootfs.enter(root)
         rootfs.make_system(str(shared), trees, devices)
-        rootfs.make_volumes(volumes)
+        targets = rootfs.make_volumes(volumes)
         if not spec["privileged"]:
             rootfs.mask_system()
         os.setsid()
@@ -122,7 +122,7 @@ def start(
             # Made while it can be: the app may be nobody, and the root read-only.
             os.makedirs(spec["cwd"], 0o755, exist_ok=True)
         if spec["read_only_root"]:
-            kernel.read_only("/", recursive=False)
+            rootfs.forbid_writing(parts, targets)
         kernel.umount(".", kernel.MNT_DETACH)
         os.chdir("/")
         _go(spec, seat, terminal, mask, single=single)
