@@ -116,10 +116,10 @@ class Board:
         }
         if settled.verdict is not Verdict.CANCELLED:
             changes["reasons"] = settled.reasons
-        url = str(settled.output.data.get("url") or "") if settled.output else ""
-        view = self._views.get(id_)
-        if url and view is not None and url not in view.endpoints:
-            changes["endpoints"] = (url, *self._links.get(id_, ()))
+        data = settled.output.data if settled.output else {}
+        urls = [str(url) for url in (data.get("url"), *data.get("urls", ())) if url]
+        if urls and id_ in self._views:
+            changes["endpoints"] = tuple(dict.fromkeys([*urls, *self._links.get(id_, ())]))
         self.update(id_, **changes)
 
     def health(self, id_: NodeId, report: ReadinessReport) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from kindling.errors import ClusterError, ExecutionError, KindlingError
 from kindling.executors.custom_deploy import deploy, destroy
+from kindling.executors.ingress import ingress_addresses
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
 from kindling.executors.removal import remove
 from kindling.executors.writing import RefusedError, Writer
@@ -77,7 +78,8 @@ class ApplyExecutor:
                         await _established(cluster, ref)
         except RefusedError as error:
             return Failed(Failure(FailureKind.REFUSED, error.message, error.details, error.hint))
-        return Succeeded(_output(written))
+        urls = await ingress_addresses(cluster, [_ref(entry) for entry in written])
+        return Succeeded(_output(written, urls))
 
     async def observe(self, job: Job, recorded: Output) -> Observation:
         cluster = await job.world.cluster()
@@ -193,9 +195,10 @@ def _ends_by_itself(manifest: Manifest) -> bool:
     return manifest.get("kind") == "Job" and "ttlSecondsAfterFinished" in spec
 
 
-def _output(written: list[dict[str, Any]]) -> Output:
+def _output(written: list[dict[str, Any]], urls: tuple[str, ...] = ()) -> Output:
     text = canonical({"objects": written})
-    return Output("sha256:" + hashlib.sha256(text.encode()).hexdigest(), {"objects": written})
+    data = {"objects": written} | ({"urls": list(urls)} if urls else {})
+    return Output("sha256:" + hashlib.sha256(text.encode()).hexdigest(), data)
 
 
 def _what_happened(job: Job, ref: ObjectRef, live: Object) -> str:
