@@ -6,10 +6,10 @@ import argparse
 import os
 import platform
 
-from bench import cold_start, edit_loop, hashing, no_change
+from bench import cold_start, edit_loop, embedded, hashing, no_change
 from bench.timing import Table
 
-SECTIONS = ("start", "graph", "hash", "loop")
+SECTIONS = ("start", "graph", "hash", "loop", "cluster")
 
 
 def main() -> None:
@@ -40,6 +40,8 @@ def main() -> None:
         no_change.measure(table, sizes, arguments.rounds)
     if "loop" in wanted:
         edit_loop.measure(table, arguments.rounds)
+    if "cluster" in wanted:
+        embedded.measure(table, arguments.rounds)
 
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(table.render())
