@@ -90,8 +90,8 @@ def _protocol_token(exchange: Exchange) -> str:
     import base64
 
     prefix = "base64url.bearer.authorization.k8s.io."
-    for offered in exchange.headers.get("sec-websocket-protocol", "").split(","):
-        if (name := offered.strip()).startswith(prefix):
+    for name in exchange.scope.get("subprotocols") or ():
+        if name.startswith(prefix):
             encoded = name.removeprefix(prefix)
             try:
                 return base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()

@@ -1,0 +1,1 @@
+"""Live streams over WebSockets: channels for exec and attach, channels or SPDY for port-forward."""

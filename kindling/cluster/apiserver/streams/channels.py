@@ -1,0 +1,82 @@
+"""Messages of a WebSocket that begin with the number of the channel they are for.
+
+The subprotocols that Kubernetes has for it: `channel.k8s.io` and its later versions in binary
+messages, their `base64.` kin in text.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+
+from kindling.cluster.model.status import bad_request
+
+__all__ = ["Channels", "Message", "Receive", "Send", "choose"]
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+def choose(scope: Message, known: Sequence[str]) -> str:
+    """The first subprotocol that the client offers and we know; empty, where that is known, for a
+    client that offers none. Raises `ApiError` 400."""
+    offered = list(scope.get("subprotocols") or [""])
+    for protocol in offered:
+        if protocol in known:
+            return str(protocol)
+    named = " ".join(offered)
+    raise bad_request(
+        f"requested protocol(s) are not supported: [{named}]; supports [{' '.join(known)}]"
+    )
+
+
+class Channels:
+    """A WebSocket that is about to be accepted."""
+
+    def __init__(self, receive: Receive, send: Send, protocol: str) -> None:
+        self.protocol = protocol
+        self._receive = receive
+        self._send = send
+        self._base64 = "base64" in protocol
+        self._over = False
+
+    async def accept(self) -> None:
+        await self._receive()  # `websocket.connect`
+        await self._send({"type": "websocket.accept", "subprotocol": self.protocol or None})
+
+    async def next(self) -> tuple[int, bytes] | None:
+        """The next message and its channel; None when the client is gone."""
+        while not self._over:
+            message = await self._receive()
+            if message["type"] == "websocket.disconnect":
+                self._over = True
+                break
+            if (data := message.get("bytes")) is None:
+                data = (message.get("text") or "").encode()
+            if not data:
+                continue
+            if not self._base64:
+                return data[0], data[1:]
+            try:
+                return data[0] - ord("0"), base64.b64decode(data[1:])
+            except binascii.Error:
+                continue
+        return None
+
+    async def write(self, channel: int, data: bytes) -> None:
+        """Send on a channel; waits while the client is slow, and does nothing once it is gone."""
+        if self._over:
+            return
+        if self._base64:
+            text = chr(ord("0") + channel) + base64.b64encode(data).decode()
+            await self._send({"type": "websocket.send", "text": text})
+        else:
+            await self._send({"type": "websocket.send", "bytes": bytes((channel,)) + data})
+
+    async def close(self, code: int = 1000, reason: str = "") -> None:
+        if not self._over:
+            self._over = True
+            await self._send({"type": "websocket.close", "code": code, "reason": reason})

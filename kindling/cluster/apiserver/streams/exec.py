@@ -1,0 +1,191 @@
+"""A process in a container, at the far end of a WebSocket: `exec` and `attach`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+
+import orjson
+
+from kindling.cluster.apiserver.streams.channels import Channels, Message, Receive, Send, choose
+from kindling.cluster.model.streams import ContainerProcess, TerminalSize
+
+__all__ = ["serve_exec"]
+
+_V5 = "v5.channel.k8s.io"
+_V4 = "v4.channel.k8s.io"
+_PROTOCOLS = (
+    _V5,
+    _V4,
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+    "",
+)
+_STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
+_PIECE = 32 * 1024
+_QUIET = 1.0
+"""Seconds without output after a process has ended, until its output counts as ended too: a child
+that it left behind may hold the pipe open for ever."""
+
+
+async def serve_exec(
+    scope: Message, receive: Receive, send: Send, process: ContainerProcess
+) -> None:
+    """Carry a process's streams until it ends or the client goes, which ends an exec'd process.
+
+    The caller has neither received nor sent anything yet. Raises `ApiError` when the client speaks
+    no subprotocol of ours; `process` is let go of in any case.
+    """
+    try:
+        protocol = choose(scope, _PROTOCOLS)
+        attach = str(scope.get("path", "")).endswith("/attach")
+        session = _Session(Channels(receive, send, protocol), process, attach=attach)
+        await session.run()
+    finally:
+        await process.end()
+
+
+class _Session:
+    def __init__(self, channels: Channels, process: ContainerProcess, *, attach: bool) -> None:
+        self._channels = channels
+        self._process = process
+        self._attach = attach
+        self._stdin = process.stdin
+        self._pieces = 0
+        self._sending = 0
+
+    async def run(self) -> None:
+        channels, process = self._channels, self._process
+        await channels.accept()
+        # An empty message on a channel that we write to tells clients that the process has begun.
+        first = _STDOUT if process.stdout else _STDERR if process.stderr else _ERROR
+        await channels.write(first, b"")
+        output = asyncio.create_task(self._output(), name="exec-output")
+        client = asyncio.create_task(self._input(), name="exec-input")
+        try:
+            await asyncio.wait((output, client), return_when=asyncio.FIRST_COMPLETED)
+            if not output.done():
+                client.result()
+                return  # the client is gone
+            code = output.result()
+            await self._tell(code)
+            await channels.close()
+        finally:
+            output.cancel()
+            client.cancel()
+            await asyncio.gather(output, client, return_exceptions=True)
+
+    async def _output(self) -> int:
+        """Carry the output to its end; the exit code."""
+        pumps = [
+            asyncio.create_task(self._pump(channel, reader), name=f"exec-output-{channel}")
+            for channel, reader in (
+                (_STDOUT, self._process.stdout),
+                (_STDERR, self._process.stderr),
+            )
+            if reader is not None
+        ]
+        try:
+            code = await self._process.wait()
+            waiting: set[asyncio.Task[None]] = set(pumps)
+            while waiting:
+                before = self._pieces
+                done, waiting = await asyncio.wait(waiting, timeout=_QUIET)
+                for pump in done:
+                    pump.result()
+                if not done and not self._sending and self._pieces == before:
+                    break
+            return code
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(self, channel: int, reader: asyncio.StreamReader) -> None:
+        while data := await _read(reader):
+            self._pieces += 1
+            self._sending += 1
+            try:
+                await self._channels.write(channel, data)
+            finally:
+                self._sending -= 1
+
+    async def _input(self) -> None:
+        """Carry what the client sends until it is gone."""
+        while (message := await self._channels.next()) is not None:
+            channel, data = message
+            if channel == _STDIN:
+                await self._feed(data)
+            elif channel == _RESIZE:
+                for size in _sizes(data):
+                    self._process.resize(size)
+            elif channel == _CLOSE and self._channels.protocol == _V5 and data[:1] == b"\0":
+                self._end_stdin()
+
+    async def _feed(self, data: bytes) -> None:
+        """Write to the process, and wait while it does not read. Nothing that comes after it has
+        closed its input goes anywhere."""
+        if self._stdin is None or not data:
+            return
+        try:
+            self._stdin.write(data)
+            await self._stdin.drain()
+        except (OSError, RuntimeError):
+            self._end_stdin()
+
+    def _end_stdin(self) -> None:
+        if self._stdin is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                self._stdin.close()
+            self._stdin = None
+
+    async def _tell(self, code: int) -> None:
+        """Say how it ended. The oldest protocols know only of failures, in plain words."""
+        failed = code != 0 and not self._attach
+        told = f"command terminated with non-zero exit code: exit status {code}"
+        if self._channels.protocol not in (_V5, _V4, "v4.base64.channel.k8s.io"):
+            if failed:
+                await self._channels.write(_ERROR, told.encode())
+            return
+        status: dict[str, Any] = {"metadata": {}, "status": "Failure" if failed else "Success"}
+        if failed:
+            causes = [{"reason": "ExitCode", "message": str(code)}]
+            status["message"] = told
+            status["reason"] = "NonZeroExitCode"
+            status["details"] = {"causes": causes}
+        await self._channels.write(_ERROR, orjson.dumps(status))
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    """The next piece; empty at the end, as which a terminal's hang-up counts too."""
+    try:
+        return await reader.read(_PIECE)
+    except OSError:
+        return b""
+
+
+def _sizes(data: bytes) -> list[TerminalSize]:
+    """The terminal sizes in a message: JSON values one after another. What is none is passed
+    over."""
+    text = data.decode("utf-8", "replace").strip()
+    sizes: list[TerminalSize] = []
+    decoder = json.JSONDecoder()
+    while text:
+        try:
+            value, end = decoder.raw_decode(text)
+        except (ValueError, RecursionError):
+            break
+        text = text[end:].lstrip()
+        width, height = (
+            (value.get("Width"), value.get("Height")) if isinstance(value, dict) else (None, None)
+        )
+        if _is_length(width) and _is_length(height):
+            sizes.append(TerminalSize(width, height))
+    return sizes
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 65536

@@ -1,0 +1,104 @@
+"""kubectl 1.32 reads, writes and watches here as it does anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from tests.cluster.apiserver.serve import Cluster
+
+pytestmark = pytest.mark.usefixtures("kubectl")
+
+
+def config_map(name: str, **data: str) -> str:
+    return json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "default"},
+            "data": data,
+        }
+    )
+
+
+async def test_an_object_goes_through_its_life(cluster: Cluster) -> None:
+    """create (which comes as protobuf), get, label, patch, apply, diff and delete."""
+    run = cluster.kubectl
+    assert await run("create", "configmap", "a", "--from-literal=x=1") == "configmap/a created\n"
+    table = await run("get", "cm")
+    assert [line.split()[:2] for line in table.splitlines()] == [["NAME", "DATA"], ["a", "1"]]
+    await run("label", "cm", "a", "tier=web")
+    await run("patch", "cm", "a", "--type=json", "-p", '[{"op":"add","path":"/data/y","value":"2"}]')
+    found = json.loads(await run("get", "cm", "a", "-o", "json"))
+    assert found["data"] == {"x": "1", "y": "2"}
+    assert found["metadata"]["labels"] == {"tier": "web"}
+    assert await run("get", "cm", "-l", "tier=db", "-o", "name") == ""
+    again = await run("create", "configmap", "a", code=1)
+    assert again == 'error: failed to create configmap: configmaps "a" already exists\n'
+    assert await run("delete", "cm", "a") == 'configmap "a" deleted\n'
+    gone = await run("get", "cm", "a", code=1)
+    assert gone == 'Error from server (NotFound): configmaps "a" not found\n'
+
+
+async def test_apply_and_diff_see_what_changes(cluster: Cluster) -> None:
+    run = cluster.kubectl
+    assert await run("apply", "-f", "-", stdin=config_map("b", x="1")) == "configmap/b created\n"
+    unchanged = await run("apply", "-f", "-", stdin=config_map("b", x="1"))
+    assert unchanged == "configmap/b unchanged\n"
+    diff = await run("diff", "-f", "-", stdin=config_map("b", x="2"), code=1)
+    assert "-  x: \"1\"\n+  x: \"2\"" in diff
+    served = await run("apply", "--server-side", "-f", "-", stdin=config_map("c", x="1"))
+    assert served == "configmap/c serverside-applied\n"
+
+
+async def test_a_watch_shows_a_change_when_it_happens(cluster: Cluster) -> None:
+    await cluster.kubectl("create", "configmap", "a", "--from-literal=x=1")
+    watching = asyncio.create_task(
+        cluster.kubectl(
+            "wait", "--for=jsonpath={.data.ready}=yes", "configmap/a", "--timeout=20s"
+        ),
+        name="kubectl-wait",
+    )
+    await cluster.kubectl("patch", "cm", "a", "-p", '{"data":{"ready":"yes"}}')
+    assert await watching == "configmap/a condition met\n"
+
+
+async def test_discovery_names_what_is_served(cluster: Cluster) -> None:
+    kinds, versions = await asyncio.gather(
+        cluster.kubectl("api-resources", "--no-headers"), cluster.kubectl("api-versions")
+    )
+    rows = {line.split()[0]: line.split() for line in kinds.splitlines()}
+    assert rows["deployments"] == ["deployments", "deploy", "apps/v1", "true", "Deployment"]
+    assert rows["namespaces"] == ["namespaces", "ns", "v1", "false", "Namespace"]
+    assert {"v1", "apps/v1", "batch/v1", "networking.k8s.io/v1"} <= set(versions.split())
+
+
+async def test_questions_are_answered(cluster: Cluster) -> None:
+    who, may, token = await asyncio.gather(
+        cluster.kubectl("auth", "whoami"),
+        cluster.kubectl("auth", "can-i", "create", "pods"),
+        cluster.kubectl("create", "token", "nobody", code=1),
+    )
+    assert "kubernetes-admin" in who
+    assert may == "yes\n"
+    assert token == 'error: failed to create token: serviceaccounts "nobody" not found\n'
+
+
+async def test_what_kubectl_makes_itself_arrives_whole(cluster: Cluster) -> None:
+    """Its own creations are protobuf: nested messages, maps, lists, quantities, ints or strings."""
+    args = "--image=nginx:1 --replicas=0 --port=80".split()
+    await cluster.kubectl("create", "deployment", "web", *args)
+    found = json.loads(await cluster.kubectl("get", "deploy", "web", "-o", "json"))
+    assert found["spec"]["replicas"] == 0
+    assert found["spec"]["selector"] == {"matchLabels": {"app": "web"}}
+    (container,) = found["spec"]["template"]["spec"]["containers"]
+    assert (container["image"], container["ports"][0]["containerPort"]) == ("nginx:1", 80)
+    await cluster.kubectl("create", "ingress", "i", "--rule=a.localhost/x=web:http")
+    ingress = json.loads(await cluster.kubectl("get", "ingress", "i", "-o", "json"))
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert path["backend"] == {"service": {"name": "web", "port": {"name": "http"}}}
+    await cluster.kubectl("scale", "deploy", "web", "--replicas=3")
+    scale = json.loads(await cluster.kubectl("get", "deploy", "web", "-o", "json"))
+    assert scale["spec"]["replicas"] == 3
