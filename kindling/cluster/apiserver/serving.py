@@ -76,7 +76,11 @@ class Serving:
 
     @property
     def ports(self) -> list[int]:
-        return [int(listener.getsockname()[1]) for listener in self._sockets]
+        return [
+            int(listener.getsockname()[1])
+            for listener in self._sockets
+            if listener.family in (socket.AF_INET, socket.AF_INET6)
+        ]
 
     async def start(self) -> None:
         """Listen; returns once connections are taken."""
