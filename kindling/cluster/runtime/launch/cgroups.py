@@ -18,13 +18,14 @@ _PREFIX = "kindling-"
 
 
 def start_time(pid: int) -> str:
-    """In ticks since boot, with the pid unique; empty when there is no such process."""
+    """In ticks since boot, with the pid unique; empty when no such process lives."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             text = file.read()
     except OSError:
         return ""
-    return text[text.rindex(b")") + 2 :].split()[19].decode()
+    words = text[text.rindex(b")") + 2 :].split()
+    return "" if words[0] in (b"Z", b"X") else words[19].decode()
 
 
 def _read(path: str) -> str:
@@ -222,7 +223,4 @@ def _sweep(parent: str) -> None:
         if not name.startswith(_PREFIX) or len(words) != 2 or not words[0].isdecimal():
             continue
         if start_time(int(words[0])) != words[1]:
-            base = os.path.join(parent, name)
-            for folder, _, _ in os.walk(base, topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(folder)
+            _remove_tree(os.path.join(parent, name))

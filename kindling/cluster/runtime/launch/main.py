@@ -38,6 +38,8 @@ def main() -> NoReturn:
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
     channel = socket.socket(fileno=int(sys.argv[1]))
     quick = socket.socket(fileno=int(sys.argv[2]))
+    for end in (channel, quick):
+        end.set_inheritable(False)  # no app may ever speak in our name
     config = _hear(channel)
     try:
         if config["mode"] == "plain":
