@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 
@@ -70,13 +71,18 @@ class Channels:
         """Send on a channel; waits while the client is slow, and does nothing once it is gone."""
         if self._over:
             return
+        message: Message = {"type": "websocket.send"}
         if self._base64:
-            text = chr(ord("0") + channel) + base64.b64encode(data).decode()
-            await self._send({"type": "websocket.send", "text": text})
+            message["text"] = chr(ord("0") + channel) + base64.b64encode(data).decode()
         else:
-            await self._send({"type": "websocket.send", "bytes": bytes((channel,)) + data})
+            message["bytes"] = bytes((channel,)) + data
+        try:
+            await self._send(message)
+        except OSError:
+            self._over = True
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         if not self._over:
             self._over = True
-            await self._send({"type": "websocket.close", "code": code, "reason": reason})
+            with contextlib.suppress(OSError):
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})

@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qs
 
 from kindling.cluster.apiserver.streams.channels import Channels, Message, Receive, Send, choose
+from kindling.cluster.apiserver.streams.inbox import Inbox
+from kindling.cluster.apiserver.streams.reach import PIECE, Connect, feed, hang_up, refusal
 from kindling.cluster.apiserver.streams.tunnel import TUNNEL, Tunnel
 from kindling.cluster.model.status import ApiError, bad_request
 
-__all__ = ["Connect", "refusal", "serve_portforward"]
-
-Connect = Callable[[int], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
-"""A connection to a port of the pod. Raises `OSError` or `ApiError`."""
+__all__ = ["serve_portforward"]
 
 _CHANNELS = ("v4.channel.k8s.io", "portforward.k8s.io", "v4.base64.channel.k8s.io", "")
-_PIECE = 32 * 1024
 
 
-async def serve_portforward(
-    scope: Message, receive: Receive, send: Send, connect: Connect
-) -> None:
+async def serve_portforward(scope: Message, receive: Receive, send: Send, connect: Connect) -> None:
     """Serve until the client goes or, by channels, every port's connection is at its end.
 
     The caller has neither received nor sent anything yet. Raises `ApiError` before anything is
@@ -42,18 +37,6 @@ async def serve_portforward(
     channels = Channels(receive, send, protocol)
     await channels.accept()
     await _ChannelForward(channels, connect, pod, ports).run()
-
-
-def refusal(port: int, pod: str, error: OSError | ApiError) -> str:
-    """Why a port cannot be reached, as the kubelet says it."""
-    if isinstance(error, ApiError):
-        why = error.message
-    else:
-        why = (
-            f"failed to connect to localhost:{port} inside namespace of pod {pod}, IPv4: dial tcp4"
-            f" 127.0.0.1:{port}: connect: {(error.strerror or str(error)).lower()}"
-        )
-    return f"error forwarding port {port} to pod {pod}, uid : {why}"
 
 
 def _pod_of(path: str) -> str:
@@ -85,15 +68,12 @@ class _ChannelForward:
     """One connection for each port: channel 2n has its bytes, channel 2n + 1 what went wrong, and
     the first message on each is the port, in two bytes, the lower one first."""
 
-    def __init__(
-        self, channels: Channels, connect: Connect, pod: str, ports: list[int]
-    ) -> None:
+    def __init__(self, channels: Channels, connect: Connect, pod: str, ports: list[int]) -> None:
         self._channels = channels
         self._connect = connect
         self._pod = pod
         self._ports = ports
-        self._arriving: list[asyncio.Queue[bytes]] = [asyncio.Queue(maxsize=16) for _ in ports]
-        self._over = [False for _ in ports]
+        self._inboxes = [Inbox() for _ in ports]
 
     async def run(self) -> None:
         for number, port in enumerate(self._ports):
@@ -116,14 +96,8 @@ class _ChannelForward:
         while (message := await self._channels.next()) is not None:
             channel, data = message
             number, error = divmod(channel, 2)
-            if error or number >= len(self._ports) or not data:
-                continue
-            while not self._over[number]:
-                # A port that does not take its bytes holds the others up, but its end does not.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(0.5):
-                        await self._arriving[number].put(data)
-                    break
+            if not error and number < len(self._inboxes):
+                await self._inboxes[number].put(data)
 
     async def _forward_all(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -131,33 +105,21 @@ class _ChannelForward:
                 group.create_task(self._forward(number, port), name=f"portforward-{port}")
 
     async def _forward(self, number: int, port: int) -> None:
+        inbox = self._inboxes[number]
         try:
             reader, writer = await self._connect(port)
         except (OSError, ApiError) as error:
-            self._over[number] = True
+            inbox.close()
             told = refusal(port, self._pod, error)
             await self._channels.write(2 * number + 1, told.encode())
             return
-        outward = asyncio.create_task(self._to_pod(number, writer), name=f"portforward-to-{port}")
+        outward = asyncio.create_task(feed(writer, inbox), name=f"portforward-to-{port}")
         try:
             with contextlib.suppress(OSError):
-                while data := await reader.read(_PIECE):
+                while data := await reader.read(PIECE):
                     await self._channels.write(2 * number, data)
         finally:
-            self._over[number] = True
+            inbox.close()
             outward.cancel()
             await asyncio.gather(outward, return_exceptions=True)
-            await close(writer)
-
-    async def _to_pod(self, number: int, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                writer.write(await self._arriving[number].get())
-                await writer.drain()
-
-
-async def close(writer: asyncio.StreamWriter) -> None:
-    """Close a connection, whatever state it is in."""
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
+            await hang_up(writer)
