@@ -206,7 +206,7 @@ def _reference(about: Obj) -> Obj:
     meta = about.get("metadata")
     if meta is None:
         return about
-    reference = {key: about[key] for key in ("apiVersion", "kind") if key in about}
+    reference: Obj = {key: about[key] for key in ("apiVersion", "kind") if key in about}
     for key in ("name", "namespace", "resourceVersion", "uid"):
         if meta.get(key):
             reference[key] = meta[key]

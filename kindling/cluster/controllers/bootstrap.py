@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 from kindling.cluster.controllers.kinds import (
     CLASSES,
@@ -55,7 +56,7 @@ async def bootstrap(
     `kubernetes` are put right when it changed. What people changed otherwise stays as they left it.
     """
     await asyncio.gather(*(_ensure(api, NAMESPACES, _plain("Namespace", n)) for n in namespaces))
-    jobs = [
+    jobs: list[Coroutine[Any, Any, object]] = [
         _ensure(api, CLASSES, _storage_class()),
         _ensure(api, INGRESS_CLASSES, _ingress_class()),
         _ensure(api, SERVICES, _api_service(), "default"),

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from kindling.cluster.controllers.kinds import CLAIMS, CLASSES
 from kindling.cluster.controllers.meta import (
-    annotations,
     controlled_by,
     name_of,
     namespace_of,
+    notes_of,
     terminating,
 )
 from kindling.cluster.model.api import Api, Obj
@@ -41,7 +41,7 @@ def claims_of(pod: Obj) -> list[tuple[str, bool]]:
 
 def class_of(claim: Obj) -> str | None:
     """The storage class that a claim asks for; an empty one is asked for too, None is not."""
-    if (old := annotations(claim).get(_OLD_CLASS)) is not None:
+    if (old := notes_of(claim).get(_OLD_CLASS)) is not None:
         return old
     found = claim["spec"].get("storageClassName")
     return None if found is None else str(found)

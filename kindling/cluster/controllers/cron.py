@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-__all__ = ["BadSchedule", "Schedule", "parse_schedule"]
+__all__ = ["Schedule", "ScheduleError", "parse_schedule"]
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -30,7 +30,7 @@ _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s)")
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
-class BadSchedule(ValueError):
+class ScheduleError(ValueError):
     """A schedule or time zone that cannot be read; the text says why."""
 
 
@@ -94,7 +94,7 @@ def _start_of_next_day(local: datetime) -> datetime:
 
 def parse_schedule(text: str, zone: str = "") -> Schedule:
     """Read a schedule. `zone` is a name such as `Europe/Berlin`; UTC without one. A `TZ=` or
-    `CRON_TZ=` before the fields names one too. Raises `BadSchedule`."""
+    `CRON_TZ=` before the fields names one too. Raises `ScheduleError`."""
     text = text.strip()
     head, _, rest = text.partition(" ")
     if head.startswith(("TZ=", "CRON_TZ=")):
@@ -104,11 +104,11 @@ def parse_schedule(text: str, zone: str = "") -> Schedule:
         return _every(text.removeprefix("@every ").strip(), where)
     if text.startswith("@"):
         if text not in _NICKNAMES:
-            raise BadSchedule(f"unrecognized descriptor: {text}")
+            raise ScheduleError(f"unrecognized descriptor: {text}")
         text = _NICKNAMES[text]
     fields = text.split()
     if len(fields) != 5:
-        raise BadSchedule(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
+        raise ScheduleError(f"expected exactly 5 fields, found {len(fields)}: [{' '.join(fields)}]")
     return Schedule(
         _field(fields[0], 0, 59),
         _field(fields[1], 0, 23),
@@ -125,7 +125,7 @@ def parse_schedule(text: str, zone: str = "") -> Schedule:
 def _every(text: str, zone: tzinfo) -> Schedule:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise BadSchedule(f"failed to parse duration @every {text}")
+        raise ScheduleError(f"failed to parse duration @every {text}")
     seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
     none: frozenset[int] = frozenset()
     return Schedule(none, none, none, none, none, False, False, zone, max(seconds, 1.0))
@@ -137,7 +137,7 @@ def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise BadSchedule(f"unknown time zone {name}") from error
+        raise ScheduleError(f"unknown time zone {name}") from error
 
 
 def _star(field: str) -> bool:
@@ -157,7 +157,9 @@ def _field(text: str, low: int, high: int, names: tuple[str, ...] = ()) -> froze
             first = _number(begin, low, high, names)
             last = _number(end, low, high, names) if dash else (high if slash else first)
         if last < first:
-            raise BadSchedule(f"beginning of range ({first}) beyond end of range ({last}): {part}")
+            raise ScheduleError(
+                f"beginning of range ({first}) beyond end of range ({last}): {part}"
+            )
         found.update(range(first, last + 1, step))
     return frozenset(found)
 
@@ -166,10 +168,10 @@ def _number(text: str, low: int, high: int, names: tuple[str, ...]) -> int:
     if text.lower() in names:
         return names.index(text.lower()) + low
     if not text.isdigit():
-        raise BadSchedule(f"failed to parse int from {text}")
+        raise ScheduleError(f"failed to parse int from {text}")
     number = int(text)
     if number < low:
-        raise BadSchedule(f"beginning of range ({number}) below minimum ({low}): {text}")
+        raise ScheduleError(f"beginning of range ({number}) below minimum ({low}): {text}")
     if number > high:
-        raise BadSchedule(f"end of range ({number}) above maximum ({high}): {text}")
+        raise ScheduleError(f"end of range ({number}) above maximum ({high}): {text}")
     return number

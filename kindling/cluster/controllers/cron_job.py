@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 
 from kindling.cluster.controllers.controller import OPTIONS, Controller, key_of, owner_keys
-from kindling.cluster.controllers.cron import BadSchedule, Schedule, parse_schedule
+from kindling.cluster.controllers.cron import Schedule, ScheduleError, parse_schedule
 from kindling.cluster.controllers.job import job_ended
 from kindling.cluster.controllers.kinds import CRON_JOBS, JOBS
 from kindling.cluster.controllers.meta import (
@@ -53,7 +53,7 @@ class CronJobController(Controller):
                 schedule = parse_schedule(
                     cron["spec"]["schedule"], cron["spec"].get("timeZone") or ""
                 )
-            except BadSchedule as error:
+            except ScheduleError as error:
                 self.events.warning(cron, "UnparseableSchedule", f"unparseable schedule: {error}")
             else:
                 again = await self._tick(cron, jobs, schedule, status)

@@ -16,10 +16,10 @@ from kindling.cluster.controllers.history import (
 )
 from kindling.cluster.controllers.kinds import DAEMON_SETS, NODES, PODS
 from kindling.cluster.controllers.meta import (
-    annotations,
     int_or,
     labels,
     name_of,
+    notes_of,
     terminating,
 )
 from kindling.cluster.controllers.ownership import claim, orphans_concern
@@ -169,7 +169,7 @@ class DaemonSetController(Controller):
         pod = pod_of_template(owner["spec"]["template"], DAEMON_SETS, owner)
         found = pod["metadata"].setdefault("labels", {})
         found[REVISION_LABEL] = digest
-        if generation := annotations(owner).get(_GENERATION):
+        if generation := notes_of(owner).get(_GENERATION):
             found["pod-template-generation"] = generation
         spec = pod["spec"]
         spec["tolerations"] = _with_tolerations(spec)

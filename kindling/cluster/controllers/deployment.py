@@ -8,12 +8,12 @@ from typing import Any
 from kindling.cluster.controllers.controller import OPTIONS, Controller, key_of, owner_keys
 from kindling.cluster.controllers.kinds import DEPLOYMENTS, PODS, REPLICA_SETS
 from kindling.cluster.controllers.meta import (
-    annotations,
     condition,
     controlled_by,
     int_or,
     name_of,
     namespace_of,
+    notes_of,
     selects_nothing,
     terminating,
     uid_of,
@@ -140,7 +140,7 @@ class DeploymentController(Controller):
         """Whether the wanted number changed since the ReplicaSets were sized."""
         wanted = int_or(deployment["spec"].get("replicas"), 1)
         return any(
-            DESIRED in annotations(one) and int_annotation(one, DESIRED) != wanted
+            DESIRED in notes_of(one) and int_annotation(one, DESIRED) != wanted
             for one in sets
             if int_or(one["spec"].get("replicas"), 0) > 0
         )
@@ -245,11 +245,13 @@ class DeploymentController(Controller):
         else:
             new = await self._annotated(deployment, new, revision)
         revision = max(revision, int_annotation(new, REVISION))
-        if annotations(deployment).get(REVISION) != str(revision):
-            change = {"metadata": {"annotations": {REVISION: str(revision)}}}
-            deployment = await self.api.patch(
-                DEPLOYMENTS, name_of(deployment), change, namespace_of(deployment), options=OPTIONS
-            )
+        if notes_of(deployment).get(REVISION) != str(revision):
+            # It goes along with the status, for an ordinary change would count as a new generation.
+            notes = {**notes_of(deployment), REVISION: str(revision)}
+            deployment = {
+                **deployment,
+                "metadata": {**deployment["metadata"], "annotations": notes},
+            }
         status = deployment.get("status") or {}
         if has_deadline(deployment) and (made or condition(status, "Progressing") is None):
             state = {
@@ -269,7 +271,7 @@ class DeploymentController(Controller):
         spec = new["spec"]
         min_ready = int_or(deployment["spec"].get("minReadySeconds"), 0)
         same_wait = int_or(spec.get("minReadySeconds"), 0) == min_ready
-        if wanted == annotations(new) and same_wait:
+        if wanted == notes_of(new) and same_wait:
             return new
         meta = {**new["metadata"], "annotations": wanted}
         changed = {**new, "metadata": meta, "spec": {**spec, "minReadySeconds": min_ready}}
@@ -349,8 +351,8 @@ class DeploymentController(Controller):
 
     async def _scale(self, deployment: Obj, replica_set: Obj, size: int, bounds: Bounds) -> Obj:
         before = int_or(replica_set["spec"].get("replicas"), 0)
-        notes = {**annotations(replica_set), **sized_annotations(bounds)}
-        if before == size and notes == annotations(replica_set):
+        notes = {**notes_of(replica_set), **sized_annotations(bounds)}
+        if before == size and notes == notes_of(replica_set):
             return replica_set
         changed: dict[str, Any] = {
             **replica_set,
@@ -393,7 +395,11 @@ class DeploymentController(Controller):
         if rollout:
             status = progressed(deployment, status, sets, new, now)
         stored = self.api.get(DEPLOYMENTS, name_of(deployment), namespace_of(deployment))
-        if stored is None or (stored.get("status") or {}) != status:
+        if (
+            stored is None
+            or (stored.get("status") or {}) != status
+            or notes_of(stored) != notes_of(deployment)
+        ):
             deployment = await self.api.update(
                 DEPLOYMENTS, {**deployment, "status": status}, "status", OPTIONS
             )

@@ -15,11 +15,11 @@ from kindling.cluster.controllers.backends import (
 from kindling.cluster.controllers.controller import OPTIONS, Controller, key_of
 from kindling.cluster.controllers.kinds import ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES
 from kindling.cluster.controllers.meta import (
-    annotations,
     labels,
     matches,
     name_of,
     namespace_of,
+    notes_of,
     owner_reference,
     terminating,
     uid_of,
@@ -106,7 +106,7 @@ class EndpointsController(_BackendController):
         there = self.api.get(ENDPOINTS, name, namespace)
         if service is None:
             # Those that nobody made for a Service (leader election of old) are not ours to delete.
-            if there is not None and _TRIGGER in annotations(there):
+            if there is not None and _TRIGGER in notes_of(there):
                 await self._delete(ENDPOINTS, there)
             return None
         if not selector_of(service) or terminating(service):
@@ -117,14 +117,14 @@ class EndpointsController(_BackendController):
         found = dict(labels(service))
         if is_headless(service):
             found[_HEADLESS] = ""
-        if there is not None and (there.get("subsets") or []) == subsets:
-            if labels(there) == found:
-                return None
+        same = there is not None and (there.get("subsets") or []) == subsets
+        if there is not None and same and labels(there) == found:
+            return None
         meta: Obj = {
             **(there["metadata"] if there else {"name": name, "namespace": namespace}),
             "labels": found,
         }
-        meta["annotations"] = {**(annotations(there) if there else {}), _TRIGGER: self.world.now}
+        meta["annotations"] = {**(notes_of(there) if there else {}), _TRIGGER: self.world.now}
         obj: Obj = {"apiVersion": "v1", "kind": "Endpoints", "metadata": meta}
         if not found:
             del meta["labels"]
@@ -225,7 +225,7 @@ class EndpointSliceController(_BackendController):
             meta = {
                 **there["metadata"],
                 "labels": found,
-                "annotations": {**annotations(there), _TRIGGER: self.world.now},
+                "annotations": {**notes_of(there), _TRIGGER: self.world.now},
             }
             await self.api.update(
                 ENDPOINT_SLICES, {**there, **content, "metadata": meta}, options=OPTIONS

@@ -1,4 +1,4 @@
-"""ControllerRevisions: the history of StatefulSets and DaemonSets, which `kubectl rollout` reads."""
+"""ControllerRevisions: the history of StatefulSets and DaemonSets, for `kubectl rollout`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from kindling.cluster.controllers.controller import OPTIONS
 from kindling.cluster.controllers.kinds import CONTROLLER_REVISIONS
 from kindling.cluster.controllers.meta import (
-    annotations,
     int_or,
     labels,
     name_of,
     namespace_of,
+    notes_of,
     owner_reference,
     uid_of,
 )
@@ -114,7 +114,7 @@ def _revision(
     # As upstream: a StatefulSet's revisions carry the labels that its selector names as well.
     found = {**template_labels, **(labels(owner) if not template_labels else {})}
     found[REVISION_LABEL if hash_label else "controller.kubernetes.io/hash"] = digest
-    notes = {key: value for key, value in annotations(owner).items() if key not in _NOT_COPIED}
+    notes = {key: value for key, value in notes_of(owner).items() if key not in _NOT_COPIED}
     meta: dict[str, Any] = {
         "name": f"{name_of(owner)[:223]}-{digest}",
         "namespace": namespace_of(owner),

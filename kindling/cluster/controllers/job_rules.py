@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kindling.cluster.controllers.meta import (
-    annotations,
     condition,
     int_or,
     name_of,
     namespace_of,
+    notes_of,
     parse_time,
 )
 from kindling.cluster.controllers.pods import phase
@@ -44,13 +44,13 @@ _LONGEST_WAIT = 600.0  # up to this
 
 def index_of(pod: Obj) -> int | None:
     """The completion index of a pod of an Indexed Job."""
-    text = annotations(pod).get(INDEX, "")
+    text = notes_of(pod).get(INDEX, "")
     return int(text) if text.isdigit() else None
 
 
 def index_failures(pod: Obj) -> int:
     """How many pods of its index had failed before this one."""
-    text = annotations(pod).get(INDEX_FAILURES, "0")
+    text = notes_of(pod).get(INDEX_FAILURES, "0")
     return int(text) if text.isdigit() else 0
 
 
@@ -174,7 +174,7 @@ def back_off(failed: Sequence[Obj], succeeded: Sequence[Obj], now: float) -> flo
     if not times:
         return 0.0
     wait = min(_FIRST_WAIT * 2 ** min(len(times) - 1, 10), _LONGEST_WAIT)
-    return max(0.0, max(times) + wait - now)
+    return float(max(0.0, max(times) + wait - now))
 
 
 def restarts(pods: Iterable[Obj]) -> int:

@@ -10,7 +10,6 @@ from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import ResourceType
 
 __all__ = [
-    "annotations",
     "condition",
     "controlled_by",
     "controller_of",
@@ -19,6 +18,7 @@ __all__ = [
     "matches",
     "name_of",
     "namespace_of",
+    "notes_of",
     "owner_reference",
     "parse_time",
     "selects_nothing",
@@ -48,7 +48,7 @@ def labels(obj: Obj) -> dict[str, str]:
     return obj.get("metadata", {}).get("labels") or {}
 
 
-def annotations(obj: Obj) -> dict[str, str]:
+def notes_of(obj: Obj) -> dict[str, str]:
     return obj.get("metadata", {}).get("annotations") or {}
 
 
@@ -126,7 +126,7 @@ def matches(selector: Mapping[str, Any] | None, found: Mapping[str, str]) -> boo
 
 
 def _term(term: Mapping[str, Any], key: str, found: Mapping[str, str]) -> bool:
-    values = term.get("values") or ()
+    values: Sequence[str] = term.get("values") or []
     match term.get("operator"):
         case "In":
             return key in found and found[key] in values
@@ -137,7 +137,7 @@ def _term(term: Mapping[str, Any], key: str, found: Mapping[str, str]) -> bool:
         case "DoesNotExist":
             return key not in found
         case "Gt":
-            return _number(found.get(key)) > _number(values[0], high=True) if values else False
+            return bool(values) and _number(found.get(key)) > _number(values[0], high=True)
         case "Lt":
             return (
                 key in found

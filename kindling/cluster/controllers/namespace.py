@@ -79,10 +79,13 @@ class NamespaceController(Controller):
         """Every namespaced resource that is stored, once."""
         found: dict[str, ResourceType] = {}
         for resource in self.api.resources():
-            if resource.namespaced and "delete" in resource.verbs and "list" in resource.verbs:
-                # Events are stored once, whichever of the two groups one asks.
-                if resource.group != "events.k8s.io":
-                    found.setdefault(resource.key, resource)
+            # Events are stored once, whichever of the two groups one asks.
+            if (
+                resource.namespaced
+                and {"delete", "list"} <= set(resource.verbs)
+                and resource.group != "events.k8s.io"
+            ):
+                found.setdefault(resource.key, resource)
         return list(found.values())
 
     async def _empty(self, name: str, resources: Iterable[ResourceType]) -> list[str]:

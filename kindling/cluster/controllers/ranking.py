@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from kindling.cluster.controllers.meta import annotations, condition, name_of, parse_time
+from kindling.cluster.controllers.meta import condition, name_of, notes_of, parse_time
 from kindling.cluster.controllers.pods import phase, ready
 from kindling.cluster.model.api import Obj
 
@@ -51,7 +51,7 @@ def _power(seconds: float) -> int:
 
 def _cost(pod: Obj) -> int:
     try:
-        return int(annotations(pod).get(_COST, "0"))
+        return int(notes_of(pod).get(_COST, "0"))
     except ValueError:
         return 0
 

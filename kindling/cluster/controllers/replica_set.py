@@ -96,7 +96,7 @@ class ReplicaSetController(Controller):
                 pods,
                 min(-missing, _BURST),
                 now=self.world.clock.time(),
-                doubled=self._related(owner, pods),
+                doubled=self._related(pods),
             )
             await asyncio.gather(
                 *(delete_pod(self.world, self.events, owner, pod) for pod in surplus)
@@ -105,7 +105,8 @@ class ReplicaSetController(Controller):
             return [pod for pod in pods if name_of(pod) not in gone]
         return pods
 
-    def _related(self, owner: Obj, pods: list[Obj]) -> dict[str, int]:
+    @staticmethod
+    def _related(pods: list[Obj]) -> dict[str, int]:
         """How many pods of the same grandparent a node has: those are doubled up. On one node this
         ranks all alike, so it is only counted for the pods at hand."""
         found: dict[str, int] = {}

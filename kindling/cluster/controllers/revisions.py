@@ -14,11 +14,11 @@ import orjson
 
 from kindling.cluster.controllers.kinds import DEPLOYMENTS
 from kindling.cluster.controllers.meta import (
-    annotations,
     int_or,
     labels,
     name_of,
     namespace_of,
+    notes_of,
     owner_reference,
 )
 from kindling.cluster.controllers.pods import oldest_first
@@ -105,7 +105,7 @@ def find_new(deployment: Obj, replica_sets: Iterable[Obj]) -> Obj | None:
 def int_annotation(obj: Obj, name: str) -> int:
     """0 when it is missing or no number."""
     try:
-        return int(annotations(obj).get(name, "0"))
+        return int(notes_of(obj).get(name, "0"))
     except ValueError:
         return 0
 
@@ -122,8 +122,8 @@ def sized_annotations(bounds: Bounds) -> dict[str, str]:
 def annotations_of_revision(deployment: Obj, replica_set: Obj | None, revision: int) -> Obj:
     """What the newest ReplicaSet is to be annotated with: the Deployment's own annotations, the
     revision, and the revisions it has been before an undo brought it back."""
-    found = dict(annotations(replica_set)) if replica_set else {}
-    for key, value in annotations(deployment).items():
+    found = dict(notes_of(replica_set)) if replica_set else {}
+    for key, value in notes_of(deployment).items():
         if key not in _NOT_COPIED:
             found[key] = value
     before = found.get(REVISION)

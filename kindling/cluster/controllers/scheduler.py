@@ -77,7 +77,6 @@ class Scheduler(Controller):
             return None
         if spec.get("nodeName"):
             self._parked.pop(key, None)
-            await self._note(pod, {"type": "PodScheduled", "status": "True"})
             return None
         self._parked[key] = None
         if spec.get("schedulingGates"):
@@ -127,9 +126,14 @@ class Scheduler(Controller):
             return
         uid = uid_of(pod)
         self._assumed[uid] = (name_of(node), requests_of(pod))
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": name_of(pod), "namespace": namespace_of(pod)},
+            "target": {"kind": "Node", "name": name_of(node)},
+        }
         try:
-            bound = {**pod, "spec": {**pod["spec"], "nodeName": name_of(node)}}
-            bound = await self.api.update(PODS, bound, options=_OPTIONS)
+            await self.api.update(PODS, binding, "binding", _OPTIONS)
         except ApiError as error:
             if error.code == 404:
                 return
@@ -137,10 +141,6 @@ class Scheduler(Controller):
         finally:
             self._assumed.pop(uid, None)
         self._parked.pop(key_of(pod), None)
-        # The node may have begun with it, and have said this already.
-        now = self.api.get(PODS, name_of(pod), namespace_of(pod))
-        if now is not None and uid_of(now) == uid:
-            await self._note(now, {"type": "PodScheduled", "status": "True"})
         where = f"{namespace_of(pod)}/{name_of(pod)}"
         self.events.normal(pod, "Scheduled", f"Successfully assigned {where} to {name_of(node)}")
 
@@ -174,8 +174,6 @@ class Scheduler(Controller):
         status = pod.get("status") or {}
         old = condition(status, "PodScheduled")
         if old is not None and all(old.get(key) == value for key, value in new.items()):
-            return False
-        if new["status"] == "True" and old is not None and old.get("status") == "True":
             return False
         new = {"lastProbeTime": None, **new}
         conditions = with_condition(status.get("conditions"), new, now=self.world.now)

@@ -169,7 +169,7 @@ class StatefulSetController(Controller):
         return True
 
     async def _roll(self, view: _View) -> None:
-        """Replace pods of old revisions, from the last ordinal down, each once those above serve."""
+        """Replace pods of old revisions, the last ordinal first, each once those above serve."""
         strategy = view.owner["spec"].get("updateStrategy") or {}
         if strategy.get("type") == "OnDelete":
             return

@@ -13,11 +13,11 @@ from kindling.cluster.controllers.claims import binds_late, class_of
 from kindling.cluster.controllers.controller import OPTIONS, Controller, key_of
 from kindling.cluster.controllers.kinds import CLAIMS, CLASSES, VOLUMES
 from kindling.cluster.controllers.meta import (
-    annotations,
     labels,
     matches,
     name_of,
     namespace_of,
+    notes_of,
     terminating,
     uid_of,
 )
@@ -71,7 +71,7 @@ class ClaimController(Controller):
             return None
         claim = await self._with_class(claim)
         volume = self._reserved(claim)
-        late = binds_late(self.api, claim) and SELECTED_NODE not in annotations(claim)
+        late = binds_late(self.api, claim) and SELECTED_NODE not in notes_of(claim)
         if volume is None and not late:
             volume = self._fitting(claim)
         if volume is not None:
@@ -92,7 +92,7 @@ class ClaimController(Controller):
         if class_of(claim) is not None:
             return claim
         for found in self.api.select(CLASSES):
-            if annotations(found).get(_DEFAULT_CLASS) == "true":
+            if notes_of(found).get(_DEFAULT_CLASS) == "true":
                 spec = {**claim["spec"], "storageClassName": name_of(found)}
                 return await self.api.update(CLAIMS, {**claim, "spec": spec}, options=OPTIONS)
         return claim
@@ -148,12 +148,12 @@ class ClaimController(Controller):
         if there.get("uid") != uid_of(claim):
             meta = dict(volume["metadata"])
             if not there:
-                meta["annotations"] = {**annotations(volume), _BOUND_BY_US: "yes"}
+                meta["annotations"] = {**notes_of(volume), _BOUND_BY_US: "yes"}
             spec = {**volume["spec"], "claimRef": reference}
             volume = await self.api.update(
                 VOLUMES, {**volume, "metadata": meta, "spec": spec}, options=OPTIONS
             )
-        notes = {**annotations(claim), _BIND_COMPLETED: "yes", _BOUND_BY_US: "yes"}
+        notes = {**notes_of(claim), _BIND_COMPLETED: "yes", _BOUND_BY_US: "yes"}
         bound = await self.api.update(
             CLAIMS,
             {
@@ -204,7 +204,7 @@ class ClaimController(Controller):
 
     async def _grow(self, claim: Obj, volume: Obj) -> Obj:
         """A folder has no size of its own, so that it only needs to be written down."""
-        if annotations(volume).get(_PROVISIONED_BY) != PROVISIONER:
+        if notes_of(volume).get(_PROVISIONED_BY) != PROVISIONER:
             return volume
         if parse_quantity(_request(claim)) <= parse_quantity(_capacity(volume)):
             return volume
@@ -244,10 +244,10 @@ class ClaimController(Controller):
                 " delayed, please verify that the provisioner is running and correctly registered.",
             )
             return
-        notes = dict(annotations(claim))
+        notes = dict(notes_of(claim))
         for prefix in ("volume.beta.kubernetes.io", "volume.kubernetes.io"):
             notes[f"{prefix}/storage-provisioner"] = provisioner
-        if notes != annotations(claim):
+        if notes != notes_of(claim):
             meta = {**claim["metadata"], "annotations": notes}
             claim = await self.api.update(CLAIMS, {**claim, "metadata": meta}, options=OPTIONS)
         volume = self._volume(claim, class_, self.world.volumes)
@@ -326,7 +326,7 @@ class VolumeController(Controller):
                 await self._phase(volume, "Bound")
             return None
         if (volume.get("status") or {}).get("phase") not in ("Bound", "Released", "Failed") and (
-            annotations(volume).get(_PROVISIONED_BY) != PROVISIONER
+            notes_of(volume).get(_PROVISIONED_BY) != PROVISIONER
         ):
             await self._phase(volume, "Available")
             return None
@@ -345,7 +345,7 @@ class VolumeController(Controller):
 
     async def _reclaim(self, volume: Obj) -> None:
         """Remove the folder of a volume that we made, and then the volume."""
-        if annotations(volume).get(_PROVISIONED_BY) != PROVISIONER or self.world.volumes is None:
+        if notes_of(volume).get(_PROVISIONED_BY) != PROVISIONER or self.world.volumes is None:
             return
         name = name_of(volume)
         if _SAFE.fullmatch(name):
