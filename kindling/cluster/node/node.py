@@ -130,8 +130,7 @@ class Node:
         return await self._streams.attach(namespace, pod, container, request)
 
     async def logs(self, namespace: str, pod: str, request: LogRequest) -> AsyncIterator[bytes]:
-        async for chunk in self._streams.logs(namespace, pod, request):
-            yield chunk
+        return await self._streams.logs(namespace, pod, request)
 
     async def connect(
         self, namespace: str, pod: str, port: int

@@ -80,9 +80,8 @@ class Streaming:
 
         if not path.exists():
             # Ended before it could print, or its log went with a restart of the cluster.
-            return
-        async for chunk in read_log(path, request, live):
-            yield chunk
+            return _nothing()
+        return read_log(path, request, live)
 
     async def connect(
         self, namespace: str, pod: str, port: int
@@ -117,6 +116,12 @@ class Streaming:
         if slot.run is None:
             raise ApiError(404, "NotFound", f'container not found ("{slot.name}")')
         return slot.run
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    """An empty log."""
+    for chunk in ():
+        yield chunk
 
 
 def _default_container(pod: Obj) -> str:

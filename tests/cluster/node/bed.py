@@ -281,7 +281,8 @@ class Bed:
         await self.until(holds, f"event {reason} {message}")
 
     async def log(self, pod: str = "web", **request: Any) -> str:
-        chunks = [chunk async for chunk in self.node.logs("default", pod, LogRequest(**request))]
+        log = await self.node.logs("default", pod, LogRequest(**request))
+        chunks = [chunk async for chunk in log]
         return b"".join(chunks).decode()
 
 
