@@ -2,7 +2,8 @@
 
 All groups of a launcher lie in one, `kindling-PID-START` of its guard, below a group that we are
 in: so limits on us hold for the containers too, and what a dead launcher has left is known by its
-name. A group goes when its container does.
+name. Where that was is recorded for the next start, which may be in another group. A group goes
+when its container does.
 """
 
 from __future__ import annotations
@@ -71,7 +72,8 @@ class Cgroups:
     """The groups of one launcher. `memory` and `cpu` say which limits can be had; `why` is the
     reason where memory cannot."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: str) -> None:
+        _sweep_record(record)
         name = f"{_PREFIX}{os.getpid()}-{start_time(os.getpid())}"
         self._bases: dict[str, str] = {}
         self.why = ""
@@ -90,6 +92,8 @@ class Cgroups:
         self.second = second != "" and second in self._bases.get("memory", "")
         if not self.memory:
             self.why = self.why or "no control group with the memory controller is ours to divide"
+        with contextlib.suppress(OSError):
+            _write(record, "".join(f"{base}\n" for base in sorted(set(self._bases.values()))))
 
     def _adopt(self, controller: str, parent: str, name: str) -> bool:
         base = os.path.join(parent, name)
@@ -219,8 +223,18 @@ def _remove_tree(base: str) -> None:
 def _sweep(parent: str) -> None:
     """Remove what launchers that are gone have left."""
     for name in os.listdir(parent):
-        words = name.removeprefix(_PREFIX).split("-")
-        if not name.startswith(_PREFIX) or len(words) != 2 or not words[0].isdecimal():
-            continue
-        if start_time(int(words[0])) != words[1]:
-            _remove_tree(os.path.join(parent, name))
+        _sweep_one(os.path.join(parent, name))
+
+
+def _sweep_record(record: str) -> None:
+    for line in _read(record).splitlines():
+        _sweep_one(line)
+
+
+def _sweep_one(base: str) -> None:
+    name = os.path.basename(base)
+    words = name.removeprefix(_PREFIX).split("-")
+    if not name.startswith(_PREFIX) or len(words) != 2 or not words[0].isdecimal():
+        return
+    if start_time(int(words[0])) != words[1]:
+        _remove_tree(base)

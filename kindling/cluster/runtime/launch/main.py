@@ -78,7 +78,7 @@ def _say(channel: socket.socket, message: dict[str, Any]) -> None:
 def _guard(channel: socket.socket, quick: socket.socket, config: dict[str, Any]) -> NoReturn:
     holder = os.pidfd_open(os.getppid())
     os.chdir("/")
-    groups = Cgroups()
+    groups = Cgroups(os.path.join(config["folder"], "control-groups"))
     users = enter_users(config)
     try:
         kernel.unshare(
