@@ -17,6 +17,7 @@ from kindling.cluster.model.resource import builtin
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.model.streams import ContainerProcess, ExecRequest, LogRequest
 from kindling.cluster.node.clock import Clock, SystemClock, sleep
+from kindling.cluster.node.ending import stop_signal
 from kindling.cluster.node.machine import machine, pressure
 from kindling.cluster.node.names import DNS_ADDRESS, Resolver
 from kindling.cluster.node.pulling import Puller
@@ -115,6 +116,25 @@ class Node:
                 await self._main
             self._main = None
 
+    async def drain(self, limit: float) -> None:
+        """After `close`: ask every container to end, and wait for them `limit` seconds at most. What
+        is left then ends with the runtime. Their objects stay as they are: the next start brings the
+        pods back."""
+        runs = [
+            slot.run
+            for worker in self._workers.values()
+            for slot in worker.slots
+            if slot.run is not None and not slot.run.ended.is_set()
+        ]
+        for run in runs:
+            run.container.signal(stop_signal(run.image.config.stop_signal))
+        ending = [asyncio.create_task(run.container.wait(), name="drain") for run in runs]
+        if ending:
+            _, late = await asyncio.wait(ending, timeout=limit)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+
     def images_changed(self) -> None:
         """Images were loaded, built or removed: the Node is to say so."""
         self._changed.set()
@@ -169,6 +189,7 @@ class Node:
 
     async def _keep_registered(self) -> None:
         while True:
+            self._changed.clear()
             try:
                 await self._register()
             except ApiError as error:
@@ -176,7 +197,6 @@ class Node:
             node = self._api.get(_NODES, self._name)
             uid = node["metadata"]["uid"] if node else ""
             await renew(self._api, self._name, uid, self._clock.time())
-            self._changed.clear()
             await pause(self._changed, self._clock)
 
     async def _follow_pods(self, tasks: asyncio.TaskGroup, ready: asyncio.Event) -> None:
