@@ -95,8 +95,9 @@ def moment(seconds: float) -> str:
 
 def familiar(name: str) -> str:
     """A full name as Docker shows it."""
-    rest = name.removeprefix("docker.io/")
-    return rest.removeprefix("library/") if rest != name else name
+    parsed = parse_reference(name)
+    tag = f":{parsed.tag}" if parsed.tag else ""
+    return parsed.familiar + tag + (f"@{parsed.digest}" if parsed.digest else "")
 
 
 def summary(image: Image) -> dict[str, Any]:

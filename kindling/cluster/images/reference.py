@@ -44,7 +44,11 @@ class Reference:
         """The repository as Docker shows it: `busybox`."""
         if self.host != "docker.io":
             return self.repository
-        return self.path.removeprefix("library/")
+        short = self.path.removeprefix("library/")
+        if "/" not in short:
+            return short
+        # Without its host, `docker.io/a.b/c` would be on the host `a.b`.
+        return self.path if _split_host(self.path)[0] == "docker.io" else self.repository
 
     def with_digest(self, digest: str) -> Reference:
         """The same repository by digest alone."""
