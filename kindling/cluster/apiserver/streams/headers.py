@@ -1,4 +1,4 @@
-"""Blocks of names and values as SPDY/3 writes them: compressed by zlib with a dictionary of its own.
+"""Blocks of names and values as SPDY/3 writes them: compressed by zlib with its own dictionary.
 
 One compression runs through all of a connection's blocks, so a block that cannot be read ends the
 connection. Source of the format and the dictionary: the SPDY Protocol, draft 3, 2.6.10.
@@ -15,7 +15,15 @@ MAX_BLOCK = 64 * 1024
 """Bytes of a block when it is open. Those of kubectl have fewer than 100."""
 _MAX_NAMES = 100
 
-_WORDS = ["options", "head", "post", "put", "delete", "trace", "accept", "accept-charset", "accept-encoding", "accept-language", "accept-ranges", "age", "allow", "authorization", "cache-control", "connection", "content-base", "content-encoding", "content-language", "content-length", "content-location", "content-md5", "content-range", "content-type", "date", "etag", "expect", "expires", "from", "host", "if-match", "if-modified-since", "if-none-match", "if-range", "if-unmodified-since", "last-modified", "location", "max-forwards", "pragma", "proxy-authenticate", "proxy-authorization", "range", "referer", "retry-after", "server", "te", "trailer", "transfer-encoding", "upgrade", "user-agent", "vary", "via", "warning", "www-authenticate", "method", "get", "status"]
+_WORDS = (
+    "options head post put delete trace accept accept-charset accept-encoding accept-language "
+    "accept-ranges age allow authorization cache-control connection content-base "
+    "content-encoding content-language content-length content-location content-md5 "
+    "content-range content-type date etag expect expires from host if-match if-modified-since "
+    "if-none-match if-range if-unmodified-since last-modified location max-forwards pragma "
+    "proxy-authenticate proxy-authorization range referer retry-after server te trailer "
+    "transfer-encoding upgrade user-agent vary via warning www-authenticate method get status"
+)
 _MORE_WORDS = (
     "200 OK",
     "version",
@@ -41,7 +49,9 @@ def _sized(text: bytes) -> bytes:
     return len(text).to_bytes(4) + text
 
 
-DICTIONARY = b"".join(_sized(word.encode()) for word in (*_WORDS, *_MORE_WORDS)) + _TAIL.encode()
+DICTIONARY = (
+    b"".join(_sized(word.encode()) for word in (*_WORDS.split(), *_MORE_WORDS)) + _TAIL.encode()
+)
 """What a compressor is primed with."""
 
 
