@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from kindling.cluster.images.rootview import RootView
 from kindling.cluster.images.tape import ArchiveError, Limits
 from kindling.cluster.images.unpack import OPAQUE, unpack
-from tests.cluster.images.conftest import Node, folder, make_tar
+from tests.cluster.images.archives import Node, folder, make_tar
 
 NEEDS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
