@@ -7,6 +7,7 @@ group, and hears over a pipe when it is ready or why it is not.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -166,6 +167,11 @@ def _spawn(home: ClusterHome, environment: Mapping[str, str] | None, limit: floa
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
         return f"its process ended with code {child.returncode}"
+    if said:
+        # It is on its way out; what it holds has to be free before anybody tries again.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(max(1.0, limit - time.monotonic()))
+        return said
     # The process goes on by itself: Popen need not mourn a child that it will never wait for.
     child.returncode = 0
     return said

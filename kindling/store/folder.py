@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def prepare(state_dir: Path, *parts: str) -> Path:
         ignore = state_dir / ".gitignore"
         if not ignore.exists():
             # By way of rename: an empty file left by a full disk would let git see everything.
-            fresh = state_dir / f".gitignore.{os.getpid()}"
+            fresh = state_dir / f".gitignore.{os.getpid()}.{threading.get_ident()}"
             try:
                 fresh.write_text("*\n")
                 fresh.replace(ignore)

@@ -117,9 +117,9 @@ class Node:
             self._main = None
 
     async def drain(self, limit: float) -> None:
-        """After `close`: ask every container to end, and wait for them `limit` seconds at most. What
-        is left then ends with the runtime. Their objects stay as they are: the next start brings the
-        pods back."""
+        """After `close`: ask every container to end, and wait for them `limit` seconds at most.
+        What is left then ends with the runtime. Their objects stay as they are: the next start
+        brings the pods back."""
         runs = [
             slot.run
             for worker in self._workers.values()
