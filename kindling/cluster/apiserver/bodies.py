@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from kindling.cluster.apiserver.wire.protobuf import decode_protobuf
+from kindling.cluster.apiserver.yaml_body import YamlError, load_yaml
 from kindling.cluster.model.status import bad_request, unsupported_media_type
 
 __all__ = ["PROTOBUF", "Decoded", "decode", "decode_json", "decode_yaml", "media_type"]
@@ -18,8 +19,6 @@ _UNKNOWN_FORMAT = (
     " application/json, application/yaml, application/vnd.kubernetes.protobuf"
 )
 PROTOBUF = "application/vnd.kubernetes.protobuf"
-_NODES = 500_000
-"""Values in one YAML document once its aliases are followed."""
 _DEPTH = 200
 """Objects within objects; the deepest real ones (definitions' schemas) stay below 60."""
 
@@ -90,69 +89,12 @@ def decode_yaml(body: bytes) -> Any:
             return decode_json(body)
         except ValueError:
             pass  # flow style may still be YAML
-    import yaml
-
     try:
-        value = yaml.load(body, Loader=_loader())
-        return _plain(value, [_NODES], 0)
-    except (yaml.YAMLError, ValueError, RecursionError, UnicodeError) as error:
-        told = " ".join(str(error).split())[:300]
+        return load_yaml(body)
+    except YamlError as error:
         raise bad_request(
-            f"error decoding YAML: error converting YAML to JSON: yaml: {told}"
+            f"error decoding YAML: error converting YAML to JSON: yaml: {error}"
         ) from None
-
-
-_yaml_loader: Any = None
-
-
-def _loader() -> Any:
-    """The safe loader without timestamps, which JSON does not have, and `<<` left alone."""
-    global _yaml_loader
-    if _yaml_loader is None:
-        import yaml
-
-        base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        dates = "tag:yaml.org,2002:timestamp"
-        _yaml_loader = type("ApiLoader", (base,), {})
-        _yaml_loader.yaml_implicit_resolvers = {
-            first: [(tag, pattern) for tag, pattern in resolvers if tag != dates]
-            for first, resolvers in base.yaml_implicit_resolvers.items()
-        }
-    return _yaml_loader
-
-
-def _plain(value: Any, budget: list[int], depth: int) -> Any:
-    """A copy in plain JSON types, of bounded size, whatever aliases would have made of it."""
-    budget[0] -= 1
-    if budget[0] < 0:
-        raise ValueError("document contains excessive aliasing")
-    if depth > _DEPTH:
-        raise ValueError("exceeded max depth")
-    match value:
-        case dict():
-            return {_key(key): _plain(item, budget, depth + 1) for key, item in value.items()}
-        case list():
-            return [_plain(item, budget, depth + 1) for item in value]
-        case float() if value != value or value in (float("inf"), float("-inf")):
-            raise ValueError(f"unsupported value: {value}")
-        case int() if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
-            return float(value)
-        case None | bool() | int() | float() | str():
-            return value
-        case _:
-            raise ValueError(f"cannot convert {type(value).__name__} to JSON")
-
-
-def _key(key: Any) -> str:
-    match key:
-        case str():
-            return key
-        case bool():
-            return "true" if key else "false"
-        case int() | float():
-            return str(key)
-        case _:
-            raise ValueError(f"unsupported map key of type {type(key).__name__}")
 
 
 def _check_depth(value: Any) -> None:

@@ -78,7 +78,7 @@ class Exchange:
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
         self.scope = scope
         self.receive = receive
-        self.send = send
+        self._send = send
         self.websocket = scope["type"] == "websocket"
         self.method: str = scope.get("method", "GET")
         self.raw_path: str = scope.get("raw_path", b"").partition(b"?")[0].decode("latin-1")
@@ -135,6 +135,12 @@ class Exchange:
             pass
 
     # the answer
+
+    async def send(self, message: Message) -> None:
+        """An ASGI message as it is, for who speaks WebSocket."""
+        if message["type"] == "websocket.accept":
+            self.status = 101
+        await self._send(message)
 
     async def reply(
         self,

@@ -95,13 +95,10 @@ class PodStreams:
             return
         from kindling.cluster.apiserver.streams.exec import serve_exec
 
-        exchange.status = 101
         await serve_exec(exchange.scope, exchange.receive, exchange.send, process)
 
     async def _forward(self, exchange: Exchange, streams: NodeStreams, target: Target) -> None:
         from kindling.cluster.apiserver.streams.portforward import serve_portforward
-
-        exchange.status = 101
 
         async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await streams.connect(target.namespace, target.name, port)
@@ -120,7 +117,6 @@ async def _refuse_exec(exchange: Exchange, error: ApiError) -> None:
     offered = exchange.scope.get("subprotocols") or []
     if "v5.channel.k8s.io" not in offered:
         raise error
-    exchange.status = 101
     await exchange.receive()
     await exchange.send({"type": "websocket.accept", "subprotocol": "v5.channel.k8s.io"})
     body = _ERROR_CHANNEL + orjson.dumps(error.status())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -109,7 +110,7 @@ class Cluster:
         async with (
             aiohttp.ClientSession(connector=connector, auto_decompress=True) as session,
             session.request(
-                method, f"https://127.0.0.1:{self.port}{path}", data=body or None, headers=sent
+                method, f"https://127.0.0.1:{self.port}{path}", data=_stream(body), headers=sent
             ) as answer,
         ):
             found = {key.lower(): value for key, value in answer.headers.items()}
@@ -118,6 +119,10 @@ class Cluster:
     async def namespace(self, name: str = "default") -> None:
         obj = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await self.api.create(builtin("namespaces"), obj)
+
+
+def _stream(body: bytes | str) -> io.BytesIO | None:
+    return io.BytesIO(body.encode() if isinstance(body, str) else body) if body else None
 
 
 @asynccontextmanager

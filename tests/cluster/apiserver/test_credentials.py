@@ -12,11 +12,28 @@ import pytest
 from kindling.cluster.model.resource import BUILTIN, builtin
 from tests.cluster.apiserver.serve import Cluster
 
-DOORS = (
-    "/ /api /api/v1 /apis /apis/apps /apis/apps/v1 /version /healthz /livez /readyz /metrics"
-    " /openapi/v2 /openapi/v3 /openapi/v3/api/v1 /.well-known/openid-configuration"
-    " /openid/v1/jwks /nothing /api/v1/watch/pods /api/v1/nothing /apis/none/v1/x"
-).split()
+DOORS = [
+    "/",
+    "/api",
+    "/api/v1",
+    "/apis",
+    "/apis/apps",
+    "/apis/apps/v1",
+    "/version",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi/v2",
+    "/openapi/v3",
+    "/openapi/v3/api/v1",
+    "/.well-known/openid-configuration",
+    "/openid/v1/jwks",
+    "/nothing",
+    "/api/v1/watch/pods",
+    "/api/v1/nothing",
+    "/apis/none/v1/x",
+]
 
 
 def paths() -> list[str]:

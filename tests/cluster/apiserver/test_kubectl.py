@@ -30,7 +30,9 @@ async def test_an_object_goes_through_its_life(cluster: Cluster) -> None:
     table = await run("get", "cm")
     assert [line.split()[:2] for line in table.splitlines()] == [["NAME", "DATA"], ["a", "1"]]
     await run("label", "cm", "a", "tier=web")
-    await run("patch", "cm", "a", "--type=json", "-p", '[{"op":"add","path":"/data/y","value":"2"}]')
+    await run(
+        "patch", "cm", "a", "--type=json", "-p", '[{"op":"add","path":"/data/y","value":"2"}]'
+    )
     found = json.loads(await run("get", "cm", "a", "-o", "json"))
     assert found["data"] == {"x": "1", "y": "2"}
     assert found["metadata"]["labels"] == {"tier": "web"}
@@ -48,7 +50,7 @@ async def test_apply_and_diff_see_what_changes(cluster: Cluster) -> None:
     unchanged = await run("apply", "-f", "-", stdin=config_map("b", x="1"))
     assert unchanged == "configmap/b unchanged\n"
     diff = await run("diff", "-f", "-", stdin=config_map("b", x="2"), code=1)
-    assert "-  x: \"1\"\n+  x: \"2\"" in diff
+    assert '-  x: "1"\n+  x: "2"' in diff
     served = await run("apply", "--server-side", "-f", "-", stdin=config_map("c", x="1"))
     assert served == "configmap/c serverside-applied\n"
 
@@ -56,9 +58,7 @@ async def test_apply_and_diff_see_what_changes(cluster: Cluster) -> None:
 async def test_a_watch_shows_a_change_when_it_happens(cluster: Cluster) -> None:
     await cluster.kubectl("create", "configmap", "a", "--from-literal=x=1")
     watching = asyncio.create_task(
-        cluster.kubectl(
-            "wait", "--for=jsonpath={.data.ready}=yes", "configmap/a", "--timeout=20s"
-        ),
+        cluster.kubectl("wait", "--for=jsonpath={.data.ready}=yes", "configmap/a", "--timeout=20s"),
         name="kubectl-wait",
     )
     await cluster.kubectl("patch", "cm", "a", "-p", '{"data":{"ready":"yes"}}')
@@ -88,7 +88,7 @@ async def test_questions_are_answered(cluster: Cluster) -> None:
 
 async def test_what_kubectl_makes_itself_arrives_whole(cluster: Cluster) -> None:
     """Its own creations are protobuf: nested messages, maps, lists, quantities, ints or strings."""
-    args = "--image=nginx:1 --replicas=0 --port=80".split()
+    args = ["--image=nginx:1", "--replicas=0", "--port=80"]
     await cluster.kubectl("create", "deployment", "web", *args)
     found = json.loads(await cluster.kubectl("get", "deploy", "web", "-o", "json"))
     assert found["spec"]["replicas"] == 0
