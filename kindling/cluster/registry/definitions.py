@@ -76,7 +76,7 @@ def settled_definition(definition: Obj, others: Iterable[Obj], now: str) -> Obj:
     accepted = old.get("acceptedNames") if problems else names
     conditions = [dict(condition) for condition in old.get("conditions") or ()]
     if problems:
-        reason, message = problems[0]
+        reason, message = problems[-1]
         _set(conditions, "NamesAccepted", "False", reason, message, now)
         if not is_established(definition):
             not_all = "not all names are accepted"

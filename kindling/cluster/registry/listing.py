@@ -41,7 +41,7 @@ def list_page(
     chosen = Filter.of(resource, selection)
     key = storage_key(resource)
     revision, after = memory.revision, None
-    _check(resource, resource_version, match, limit, proceed)
+    _check(resource_version, match, proceed)
     exact = False
     if proceed:
         revision, after = _parse_token(proceed)
@@ -59,7 +59,7 @@ def list_page(
     if exact and not memory.history.knows(revision, (key,)):
         if proceed:
             raise ApiError(410, "Expired", _TOO_OLD)
-        raise gone(f"The resourceVersion for the provided list is too old: {revision}")
+        raise gone("The resourceVersion for the provided list is too old.")
     name = chosen.fields.exact("metadata.name")
     documents: list[tuple[Key, Document]]
     if exact and revision < memory.revision:
@@ -104,9 +104,7 @@ def _as_it_was(
     return sorted(state.items(), key=lambda item: item[0])
 
 
-def _check(
-    resource: ResourceType, resource_version: str, match: str, limit: int, proceed: str
-) -> None:
+def _check(resource_version: str, match: str, proceed: str) -> None:
     def refuse(field: str, reason: str, message: str) -> ApiError:
         return invalid(
             "ListOptions",
@@ -115,8 +113,6 @@ def _check(
             "meta.k8s.io",
         )
 
-    if limit < 0:
-        raise refuse("limit", "FieldValueInvalid", f"Invalid value: {limit}: must be non-negative")
     if match:
         if not resource_version:
             raise refuse(
@@ -144,7 +140,6 @@ def _check(
             )
     if proceed and resource_version and resource_version != "0":
         raise bad_request("specifying resource version is not allowed when using continue")
-    del resource
 
 
 def _token(revision: int, namespace: str, name: str) -> str:
@@ -158,4 +153,4 @@ def _parse_token(token: str) -> tuple[int, tuple[str, str]]:
         namespace, _, name = str(body["start"]).partition("/")
         return int(body["rv"]), (namespace, name)
     except (binascii.Error, ValueError, KeyError, TypeError) as error:
-        raise bad_request(f"continue key is not valid: {error}") from error
+        raise bad_request(f"invalid continue token: continue key is not valid: {error}") from error

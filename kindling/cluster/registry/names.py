@@ -14,7 +14,13 @@ from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.status import Cause
 
-__all__ = ["generated_name", "metadata_causes", "metadata_update_causes"]
+__all__ = [
+    "generated_name",
+    "label_value",
+    "metadata_causes",
+    "metadata_update_causes",
+    "qualified",
+]
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"

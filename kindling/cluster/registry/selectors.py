@@ -6,20 +6,18 @@ The grammar and the words of the errors follow k8s.io/apimachinery `pkg/labels` 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import bad_request
+from kindling.cluster.registry.names import label_value, qualified
 
 __all__ = ["FieldSelector", "LabelSelector", "Requirement", "parse_fields", "parse_labels"]
 
 _TOKEN = re.compile(r"\s*(!=|==|=|!|<|>|\(|\)|,|[^\s!=<>(),]+)")
 _SPECIAL = frozenset({"!=", "==", "=", "!", "<", ">", "(", ")", ","})
-_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_PREFIX = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +123,22 @@ class _LabelParser:
         return token
 
     def parse(self) -> list[Requirement]:
-        found = []
+        found: list[Requirement] = []
         while True:
             token = self._peek()
-            if token == "" or token == ",":
-                raise _unparsable(f"found '{token}', expected: !, identifier, or 'end of string'")
+            if token == "":
+                return found
             if token != "!" and token in _SPECIAL:
-                raise _unparsable(f"found '{token}', expected: !, identifier, or 'end of string'")
+                raise bad_request(f"found '{token}', expected: !, identifier, or 'end of string'")
             found.append(self._requirement())
             token = self._next()
             if token == "":
                 return found
             if token != ",":
-                raise _unparsable(f"found '{token}', expected: ',' or 'end of string'")
+                raise bad_request(f"found '{token}', expected: ',' or 'end of string'")
             after = self._peek()
             if after != "!" and (after == "" or after in _SPECIAL):
-                raise _unparsable(f"found '{after}', expected: identifier after ','")
+                raise bad_request(f"found '{after}', expected: identifier after ','")
 
     def _requirement(self) -> Requirement:
         absent = self._peek() == "!"
@@ -149,7 +147,8 @@ class _LabelParser:
         key = self._next()
         if key == "" or key in _SPECIAL:
             raise _unparsable(f"found '{key}', expected: identifier")
-        _check_key(key)
+        if told := qualified(key):
+            raise _unparsable(f'<nil>: Invalid value: "{key}": {"; ".join(told)}')
         if absent:
             return Requirement(key, "!")
         operator = self._peek()
@@ -158,99 +157,68 @@ class _LabelParser:
         self._next()
         match operator:
             case "=" | "==":
-                return Requirement(key, "in", frozenset({self._value(key)}))
+                return Requirement(key, "in", self._checked(key, [self._value()]))
             case "!=":
-                return Requirement(key, "notin", frozenset({self._value(key)}))
+                return Requirement(key, "notin", self._checked(key, [self._value()]))
             case "in" | "notin":
-                return Requirement(key, operator, self._values(key))
+                return Requirement(key, operator, self._checked(key, self._values()))
             case ">" | "<":
-                value = self._value(key)
+                value = self._value()
                 if not re.fullmatch(r"[+-]?\d+", value):
                     raise _unparsable(
-                        f"values[0][{key}]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators,"
-                        " the value must be an integer"
+                        f"values[0]: Invalid value: \"{value}\": for 'Gt', 'Lt' operators, the"
+                        " value must be an integer"
                     )
                 return Requirement(key, "gt" if operator == ">" else "lt", frozenset({value}))
         raise _unparsable(f"found '{operator}', expected: in, notin, =, ==, !=, gt, lt")
 
-    def _value(self, key: str) -> str:
+    def _checked(self, key: str, values: Iterable[str]) -> frozenset[str]:
+        for index, value in enumerate(sorted(values)):
+            if told := label_value(value):
+                said = f'values[{index}][{key}]: Invalid value: "{value}": {"; ".join(told)}'
+                raise _unparsable(said)
+        return frozenset(values)
+
+    def _value(self) -> str:
         token = self._peek()
         if token in ("", ","):
             return ""
         self._next()
         if token in _SPECIAL:
             raise _unparsable(f"found '{token}', expected: identifier")
-        _check_value(key, token)
         return token
 
-    def _values(self, key: str) -> frozenset[str]:
+    def _values(self) -> set[str]:
         token = self._next()
         if token != "(":
             raise _unparsable(f"found '{token}' expected: '('")
+        token = self._peek()
+        if token == ")":
+            self._next()
+            return {""}
+        if token != "," and (token == "" or token in _SPECIAL):
+            raise _unparsable(f"found '{token}', expected: ',', ')' or identifier")
         values: set[str] = set()
-        expect_value = True
         while True:
             token = self._next()
-            if token == "":
-                raise _unparsable("found '', expected: ',', ')' or identifier")
-            if token == ")":
-                if expect_value:
-                    values.add("")
-                break
             if token == ",":
-                if expect_value:
+                if not values:
                     values.add("")
-                expect_value = True
-                continue
-            if token in _SPECIAL or not expect_value:
-                raise _unparsable(f"found '{token}', expected: ',', or ')'")
-            _check_value(key, token)
-            values.add(token)
-            expect_value = False
-        return frozenset(values)
+                if self._peek() in (",", ")"):
+                    values.add("")
+            elif token == "" or token in _SPECIAL:
+                raise _unparsable(f"found '{token}', expected: ',', or identifier")
+            else:
+                values.add(token)
+                if self._peek() not in (",", ")"):
+                    raise _unparsable(f"found '{self._peek()}', expected: ',' or ')'")
+            if self._peek() == ")":
+                self._next()
+                return values
 
 
 def _unparsable(why: str) -> Exception:
     return bad_request(f"unable to parse requirement: {why}")
-
-
-def _check_key(key: str) -> None:
-    prefix, slash, name = key.rpartition("/")
-    problem = ""
-    if slash and (not prefix or len(prefix) > 253 or not _PREFIX.fullmatch(prefix)):
-        problem = (
-            "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric"
-            " characters, '-' or '.', and must start and end with an alphanumeric character"
-            " (e.g. 'example.com', regex used for validation is"
-            r" '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-        )
-        if not prefix:
-            problem = "prefix part must be non-empty"
-    elif len(name) > 63:
-        problem = "name part must be no more than 63 characters"
-    elif not _NAME.fullmatch(name):
-        problem = (
-            "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and"
-            " end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc',"
-            " regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-        )
-    if problem:
-        raise _unparsable(f'<nil>: Invalid value: "{key}": {problem}')
-
-
-def _check_value(key: str, value: str) -> None:
-    problem = ""
-    if len(value) > 63:
-        problem = "must be no more than 63 characters"
-    elif not _VALUE.fullmatch(value):
-        problem = (
-            "a valid label must be an empty string or consist of alphanumeric characters, '-', '_'"
-            " or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or"
-            " 'my_value',  or '12345', regex used for validation is"
-            " '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-        )
-    if problem:
-        raise _unparsable(f'values[0][{key}]: Invalid value: "{value}": {problem}')
 
 
 def parse_fields(text: str, lookup: Callable[[Obj, str], str] | None = None) -> FieldSelector:
@@ -294,7 +262,7 @@ def _unescape(value: str) -> str:
             character = value[at]
         elif character in ",=":
             raise bad_request(
-                f"invalid field selector: unescaped character in field selector: {character}"
+                f"invalid field selector: unescaped character in value: {ord(character)}"
             )
         out.append(character)
         at += 1

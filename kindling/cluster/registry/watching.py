@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kindling.cluster.model.api import Change, ChangeType, Selection
 from kindling.cluster.model.resource import ResourceType
-from kindling.cluster.model.status import ApiError, gone
+from kindling.cluster.model.status import ApiError, Cause, bad_request, gone
 from kindling.cluster.registry.fields import field_selector
 from kindling.cluster.registry.history import Entry
 from kindling.cluster.registry.memory import Memory
@@ -225,7 +225,9 @@ class Watches:
 def parse_revision(text: str) -> int:
     """Raises `ApiError` 400."""
     if not text.isascii() or not text.isdigit():
-        raise ApiError(400, "BadRequest", f'strconv.ParseUint: parsing "{text}": invalid syntax')
+        raise bad_request(
+            f'invalid resource version: strconv.ParseUint: parsing "{text}": invalid syntax'
+        )
     return int(text)
 
 
@@ -233,7 +235,7 @@ def too_large_revision(revision: int, newest: int) -> ApiError:
     return ApiError(
         504,
         "Timeout",
-        f"Too large resource version: {revision}, current: {newest}",
-        causes=(),
+        f"Timeout: Too large resource version: {revision}, current: {newest}",
+        causes=[Cause("ResourceVersionTooLarge", "Too large resource version")],
         retry_after=1,
     )
