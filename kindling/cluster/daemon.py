@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kindling.cluster.home import ClusterHome
-from kindling.cluster.record import LOCK_TAKEN, Settings, read_settings, write_settings
+from kindling.cluster.record import LOCK_TAKEN, Settings, read_settings
 from kindling.errors import ClusterError, StoreError
 from kindling.store.folder import prepare
 from kindling.store.lock import holder
@@ -104,17 +104,7 @@ def start(
         ClusterError: It did not come up; the details are what it said last.
     """
     prepare(home.folder)
-    settings = read_settings(home)
-    chosen = Settings(
-        settings.api_port,
-        ingress_port or settings.ingress_port,
-        settings.registry_port,
-        isolation or settings.isolation,
-        settings.runtime,
-        settings.missing,
-    )
-    if chosen != settings or not home.exists:
-        write_settings(home, chosen)
+    wanted = json.dumps({"isolation": isolation, "ingress_port": ingress_port})
     begun = home.log.stat().st_size if home.log.exists() else 0
     limit = time.monotonic() + START_SECS
     while time.monotonic() < limit:
@@ -124,7 +114,7 @@ def start(
         if found.running:  # somebody else is starting it just now, or it is ending
             time.sleep(0.02)
             continue
-        if not (said := _spawn(home, environment, limit)):
+        if not (said := _spawn(home, environment, wanted, limit)):
             return status(home)
         if said != LOCK_TAKEN:
             raise ClusterError(
@@ -139,13 +129,22 @@ def start(
     )
 
 
-def _spawn(home: ClusterHome, environment: Mapping[str, str] | None, limit: float) -> str:
+def _spawn(
+    home: ClusterHome, environment: Mapping[str, str] | None, wanted: str, limit: float
+) -> str:
     """Start the process; why it is not ready, empty when it is."""
     hear, tell = os.pipe()
     try:
         with home.log.open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "kindling.cluster.server", str(home.folder), str(tell)],
+                [
+                    sys.executable,
+                    "-m",
+                    "kindling.cluster.server",
+                    str(home.folder),
+                    str(tell),
+                    wanted,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -348,6 +348,9 @@ def main(arguments: list[str]) -> int:
         tell(LOCK_TAKEN if holder(folder) else error.message)
         return 1
     try:
+        wishes = json.loads(arguments[2]) if len(arguments) > 2 else {}
+        changes = {key: value for key, value in wishes.items() if value}
+        write_settings(home, replace(read_settings(home), **changes))
         asyncio.run(_serve(home, tell))
     except KindlingError as error:
         tell(error.message)

@@ -113,8 +113,11 @@ class Life:
                 with site.images.lease(image.id):
                     await self._tend(run, about)
             finally:
-                with contextlib.suppress(OSError, StartError):
-                    await run.container.remove()
+                if run.container.stdin is not None:
+                    run.container.stdin.close()
+            # Not when cancelled: a node that lets go of its pods leaves them running.
+            with contextlib.suppress(OSError, StartError):
+                await run.container.remove()
         finally:
             slot.life = None
             self._home.changed()

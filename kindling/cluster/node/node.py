@@ -29,6 +29,7 @@ from kindling.cluster.node.registration import (
     renew,
 )
 from kindling.cluster.node.site import Site
+from kindling.cluster.node.slot import Run
 from kindling.cluster.node.streaming import Streaming
 from kindling.cluster.node.volumes import TokenIssuer
 from kindling.cluster.node.worker import PodWorker
@@ -117,9 +118,11 @@ class Node:
             self._main = None
 
     async def drain(self, limit: float) -> None:
-        """After `close`: ask every container to end, and wait for them `limit` seconds at most.
-        What is left then ends with the runtime. Their objects stay as they are: the next start
-        brings the pods back."""
+        """Before `close`: ask every container to end, and wait for them `limit` seconds at most,
+        while their last words still go to their logs. What is left then ends with the runtime.
+        Their objects stay as they are: the next start brings the pods back."""
+        for worker in self._workers.values():
+            worker.freeze()
         runs = [
             slot.run
             for worker in self._workers.values()
@@ -127,8 +130,9 @@ class Node:
             if slot.run is not None and not slot.run.ended.is_set()
         ]
         for run in runs:
-            run.container.signal(stop_signal(run.image.config.stop_signal))
-        ending = [asyncio.create_task(run.container.wait(), name="drain") for run in runs]
+            with contextlib.suppress(ProcessLookupError):
+                run.container.signal(stop_signal(run.image.config.stop_signal))
+        ending = [asyncio.create_task(_end_of(run), name="drain") for run in runs]
         if ending:
             _, late = await asyncio.wait(ending, timeout=limit)
             for task in late:
@@ -292,6 +296,12 @@ def _about(node: Obj) -> Obj:
     """As the kubelet refers to its node: the UID is the name, in no namespace."""
     name = node["metadata"]["name"]
     return {"kind": "Node", "name": name, "uid": name, "apiVersion": "v1"}
+
+
+async def _end_of(run: Run) -> None:
+    await run.container.wait()
+    if run.output.running:
+        await run.output.ended.wait()
 
 
 async def _aclose(watch: AsyncIterator[Change]) -> None:

@@ -44,10 +44,12 @@ class Output:
         self._container = container
         self.log = log
         self._audience: set[Audience] = set()
+        self.running = False
         self.ended = asyncio.Event()
 
     async def run(self) -> None:
         """Until both streams end, or the container has and they stay open a moment longer."""
+        self.running = True
         pumps = asyncio.create_task(self._pump_all(), name="container-output")
         gone = asyncio.create_task(self._gone(), name="container-gone")
         try:
@@ -63,6 +65,7 @@ class Output:
             for one in self._audience:
                 one.end()
             self._audience.clear()
+            self.running = False
             self.ended.set()
 
     def join(self, *, stdout: bool, stderr: bool) -> Audience:

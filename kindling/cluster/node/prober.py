@@ -39,6 +39,7 @@ class Prober:
         self._address = address
         self._changed = changed
         self._condemn = condemn
+        self._begun = site.clock.monotonic()
 
     async def run(self) -> None:
         """All probes, until cancelled or nothing is left to do."""
@@ -95,8 +96,8 @@ class Prober:
 
     async def _initial_delay(self, probe: Obj) -> None:
         if delay := probe.get("initialDelaySeconds"):
-            begun = self._run.container.started_at
-            await sleep(self._site.clock, float(delay) - (self._site.clock.time() - begun))
+            gone = self._site.clock.monotonic() - self._begun
+            await sleep(self._site.clock, float(delay) - gone)
 
     async def _period(self, probe: Obj) -> None:
         await sleep(self._site.clock, float(probe.get("periodSeconds") or 10))

@@ -120,7 +120,8 @@ class Streaming:
 
 async def _nothing() -> AsyncIterator[bytes]:
     """An empty log."""
-    for chunk in ():
+    nothing: tuple[bytes, ...] = ()
+    for chunk in nothing:
         yield chunk
 
 

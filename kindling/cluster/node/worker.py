@@ -62,6 +62,7 @@ class PodWorker:
         self._inputs = asyncio.Event()
         self._timer: float | None = None
         self._gone = False
+        self._frozen = False
         self._initialized = False
         self._failure: tuple[str, str] | None = None
         self._ending: Deadline | None = None
@@ -91,6 +92,10 @@ class PodWorker:
         """The pod's object is gone: end what runs, without ado."""
         self._gone = True
         self._wake.set()
+
+    def freeze(self) -> None:
+        """Nothing more is to be started or told: the cluster is going down."""
+        self._frozen = True
 
     def inputs_changed(self) -> None:
         """Something that the pod refers to changed."""
@@ -146,7 +151,7 @@ class PodWorker:
                     break
                 if self._to_be_told and not await self._write():
                     self.vanish()
-                if self._ended and self._deleted and not self._released:
+                if self._ended and self._deleted and not (self._released or self._frozen):
                     self._released = True
                     metadata = self.pod["metadata"]
                     await release(self._site.api, metadata["name"], metadata["namespace"], self.uid)
@@ -159,14 +164,14 @@ class PodWorker:
         """Whether the status is to be written now; that of a pod whose last container ended waits
         for its sandbox to go, so that its end is one write."""
         finishing = self._ending is not None and not any(slot.run for slot in self.slots)
-        return not (self._over or self._gone or (finishing and not self._ended))
+        return not (self._over or self._gone or self._frozen or (finishing and not self._ended))
 
     @property
     def _deleted(self) -> bool:
         return bool(self.pod["metadata"].get("deletionTimestamp"))
 
     def _turn(self, tasks: asyncio.TaskGroup) -> None:
-        if self._ended:
+        if self._ended or self._frozen:
             return
         if self._gone or self._deleted:
             grace = 1.0 if self._gone else self._deletion_grace()

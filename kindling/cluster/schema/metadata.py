@@ -8,7 +8,12 @@ from typing import Any
 from kindling.cluster.model.status import Cause
 from kindling.cluster.schema import causes, names
 
-__all__ = ["check_labels", "check_metadata", "check_metadata_change"]
+__all__ = [
+    "check_labels",
+    "check_metadata",
+    "check_metadata_annotations",
+    "check_metadata_change",
+]
 
 _ANNOTATIONS_LIMIT = 256 * 1024
 _BUILTIN_FINALIZERS = frozenset(("orphan", "foregroundDeletion", "kubernetes"))
@@ -54,7 +59,7 @@ def check_metadata(
         text = "must be greater than or equal to 0"
         yield causes.invalid(f"{path}.generation", metadata["generation"], text)
     yield from check_labels(metadata.get("labels") or {}, f"{path}.labels")
-    yield from _annotations(metadata.get("annotations") or {}, f"{path}.annotations")
+    yield from check_metadata_annotations(metadata.get("annotations") or {}, f"{path}.annotations")
     yield from _owners(metadata.get("ownerReferences") or [], f"{path}.ownerReferences")
     for index, finalizer in enumerate(metadata.get("finalizers") or []):
         yield from _finalizer(finalizer, causes.at(f"{path}.finalizers", index))
@@ -68,7 +73,7 @@ def check_labels(labels: Mapping[str, str], path: str) -> Iterator[Cause]:
             yield causes.invalid(path, value, text)
 
 
-def _annotations(annotations: Mapping[str, str], path: str) -> Iterator[Cause]:
+def check_metadata_annotations(annotations: Mapping[str, str], path: str) -> Iterator[Cause]:
     size = 0
     for key, value in annotations.items():
         # Capital letters were once let through, and so they stay.
