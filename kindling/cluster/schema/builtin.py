@@ -12,6 +12,7 @@ from kindling.cluster.schema import definitions
 from kindling.cluster.schema.decode import DecodeError, decode
 from kindling.cluster.schema.defaulting import fill
 from kindling.cluster.schema.structure import Struct, shape_of, struct
+from kindling.cluster.schema.validating import check
 
 __all__ = ["BuiltinSchema"]
 
@@ -48,7 +49,7 @@ class BuiltinSchema:
         return fill(self._resource, obj)
 
     def validate(self, obj: Obj, before: Obj | None = None) -> tuple[Cause, ...]:
-        return ()
+        return tuple(dict.fromkeys(check(self._resource, obj, before)))
 
 
 def _cannot_be_handled(resource: ResourceType, error: DecodeError) -> ApiError:
