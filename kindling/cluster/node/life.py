@@ -93,8 +93,10 @@ class Life:
         slot, site = self._slot, self._site
         about = tell(self._home.pod, slot)
         slot.config_failed = False
+        slot.beginning = True
         try:
-            image = await site.puller.ensure(self._home.pod, slot.spec, about)
+            image = await site.puller.ensure(self._home.pod, slot.spec, about, self._slow)
+            slot.beginning = True
             run = await self._begin(image, about)
         except ImageError as problem:
             slot.waiting = (problem.reason, problem.message)
@@ -119,8 +121,13 @@ class Life:
             with contextlib.suppress(OSError, StartError):
                 await run.container.remove()
         finally:
+            slot.beginning = False
             slot.life = None
             self._home.changed()
+
+    def _slow(self) -> None:
+        self._slot.beginning = False
+        self._home.changed()
 
     def _cannot(self, reason: str, message: str, about: Obj) -> None:
         slot, site = self._slot, self._site
@@ -184,6 +191,7 @@ class Life:
         run = Run(container, image, log, Output(container, log), place.termination)
         slot.run = run
         slot.waiting = None
+        slot.beginning = False
         return run
 
     async def _tend(self, run: Run, about: Obj) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kindling.cluster.events import EventRecorder
 from kindling.cluster.images.protocol import Image, Images, PullError
 from kindling.cluster.model.api import Api, Obj
@@ -37,9 +39,9 @@ class Puller:
         self._events = events
         self._backoffs: dict[tuple[str, str], tuple[Backoff, float, str]] = {}
 
-    async def ensure(self, pod: Obj, container: Obj, about: Obj) -> Image:
-        """The image to run; `about` is the reference that events are told of. Raises
-        `ImageError`."""
+    async def ensure(self, pod: Obj, container: Obj, about: Obj, slow: Callable[[], None]) -> Image:
+        """The image to run; `about` is the reference that events are told of, and `slow` is called
+        before a pull. Raises `ImageError`."""
         name = container.get("image", "")
         now = self._clock.monotonic()
         try:
@@ -59,6 +61,7 @@ class Puller:
             self._events.warning(about, "ErrImageNeverPull", message)
             self._events.warning(about, "Failed", "Error: ErrImageNeverPull")
             raise ImageError("ErrImageNeverPull", message, now + _ASK_AGAIN)
+        slow()
         return await self._pull(pod, name, about)
 
     async def _pull(self, pod: Obj, name: str, about: Obj) -> Image:

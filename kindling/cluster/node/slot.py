@@ -67,6 +67,8 @@ class Slot:
     """When the newest run ended or could not begin, on the monotonic clock."""
     retry_at: float = 0.0
     """No start before this."""
+    beginning: bool = False
+    """A start is under way that takes no time to speak of: not a pull."""
     config_failed: bool = False
     """The start failed for something that a change of other objects may mend."""
     ready: bool = False

@@ -33,6 +33,7 @@ from kindling.cluster.runtime.protocol import Sandbox, SandboxSpec, StartError
 __all__ = ["PodWorker"]
 
 _log = logging.getLogger(__name__)
+_PATIENCE = 1.0  # seconds for which a start may go untold
 _OVER = ("Succeeded", "Failed")
 _DEADLINE_TEXT = "Pod was active on the node longer than the specified deadline"
 
@@ -45,7 +46,7 @@ class PodWorker:
         self.pod = pod
         self.uid = str(pod["metadata"]["uid"])
         self.folder: Path = site.folder / self.uid
-        now = site.clock.time()
+        now, now_monotonic = site.clock.time(), site.clock.monotonic()
         self.slots = slots_of(pod, self.folder, now)
         self.sandbox: Sandbox | None = None
         self._volumes = PodVolumes(
@@ -63,6 +64,8 @@ class PodWorker:
         self._timer: float | None = None
         self._gone = False
         self._frozen = False
+        self._quiet_until = now_monotonic + _PATIENCE
+        self._stuck = False
         self._initialized = False
         self._failure: tuple[str, str] | None = None
         self._ending: Deadline | None = None
@@ -164,7 +167,25 @@ class PodWorker:
         """Whether the status is to be written now; that of a pod whose last container ended waits
         for its sandbox to go, so that its end is one write."""
         finishing = self._ending is not None and not any(slot.run for slot in self.slots)
-        return not (self._over or self._gone or self._frozen or (finishing and not self._ended))
+        return not (
+            self._over
+            or self._gone
+            or self._frozen
+            or self._quiet()
+            or (finishing and not self._ended)
+        )
+
+    def _quiet(self) -> bool:
+        """Whether to wait a moment with the status, as more is to be told at once: a pod that
+        starts without ado goes from its binding to running in one write."""
+        if self._ending is not None or self._stuck:
+            return False
+        if self.sandbox is not None and not any(slot.beginning for slot in self.slots):
+            return False
+        if self._site.clock.monotonic() >= self._quiet_until:
+            return False
+        self._at(self._quiet_until)
+        return True
 
     @property
     def _deleted(self) -> bool:
@@ -228,6 +249,8 @@ class PodWorker:
                 return
             slot.backoff.step(now)
         slot.retry_at = 0.0
+        slot.beginning = True
+        self._quiet_until = now + _PATIENCE
         slot.life = tasks.create_task(
             Life(self._site, self, slot).run(), name=f"life-{self.uid}-{slot.name}"
         )
@@ -283,9 +306,12 @@ class PodWorker:
             except (StartError, OSError) as error:
                 text = f"Failed to create pod sandbox: {error}"
                 site.events.warning(self.pod, "FailedCreatePodSandBox", text)
+            self._stuck = True
+            self._wake.set()
             patience.step(site.clock.monotonic())
             await wait_until(self._inputs, site.clock, site.clock.monotonic() + patience.delay)
         self._preparing = None
+        self._stuck = False
         self._wake.set()
 
     def _sandbox_spec(self) -> SandboxSpec:

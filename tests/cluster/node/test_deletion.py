@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from functools import partial
+from typing import Any
 
 from kindling.cluster.images.protocol import ImageConfig
-from tests.cluster.node.bed import Bed, FakeProcess
+from kindling.cluster.runtime.fake import FakeProcess
+from tests.cluster.node.bed import Bed
 
 
 async def test_a_deleted_pod_is_asked_first(bed: Bed) -> None:
@@ -63,7 +66,7 @@ async def test_a_second_deletion_shortens_the_grace(bed: Bed) -> None:
 async def test_the_pre_stop_hook_comes_before_the_signal(bed: Bed) -> None:
     order: list[str] = []
 
-    async def hook(process: FakeProcess) -> int:
+    async def hook(_process: FakeProcess) -> int:
         order.append(f"hook {len(bed.process(0).signals)}")
         return 0
 
@@ -132,7 +135,7 @@ async def test_sidecars_end_last(bed: Bed) -> None:
     await bed.running()
     names = ("init0", "init1", "main")
     for name, process in zip(names, bed.fake.running.values(), strict=True):
-        process.ended.add_done_callback(lambda _, name=name: ended.append(name))
+        process.ended.add_done_callback(partial(_note, ended, name))
     await bed.delete()
     await bed.gone()
     assert ended == ["main", "init1", "init0"]
@@ -141,3 +144,7 @@ async def test_sidecars_end_last(bed: Bed) -> None:
 async def _forever(_process: FakeProcess) -> int:
     await asyncio.Event().wait()
     return 0
+
+
+def _note(ended: list[str], name: str, _done: Any) -> None:
+    ended.append(name)

@@ -43,10 +43,11 @@ async def test_a_crashing_container_waits_longer_each_time(bed: Bed) -> None:
 async def test_the_longest_delay_is_five_minutes_and_ten_good_ones_reset_it(bed: Bed) -> None:
     await bed.pod()
     await bed.running()
-    for _ in range(8):
+    for restarts in range(1, 9):
         bed.process().exit(1)
+        await bed.until(lambda: not bed.entry()["ready"] or bed.entry()["restartCount"] == 1)
         await bed.clock.advance(301)
-    restarts = bed.entry()["restartCount"]
+        await bed.running(restarts=restarts)
     bed.process().exit(1)
     await bed.until(lambda: "waiting" in bed.entry()["state"])
     assert "back-off 5m0s restarting" in bed.entry()["state"]["waiting"]["message"]
@@ -200,8 +201,11 @@ async def test_an_active_deadline_ends_the_pod(bed: Bed) -> None:
 async def test_the_last_words_are_kept(bed: Bed) -> None:
     """From the termination file; or, where the pod says so, from the end of the log."""
     await bed.pod(restartPolicy="Never")
-    await bed.pod("two", containers=[{"terminationMessagePolicy": "FallbackToLogsOnError"}],
-                  restartPolicy="Never")
+    await bed.pod(
+        "two",
+        containers=[{"terminationMessagePolicy": "FallbackToLogsOnError"}],
+        restartPolicy="Never",
+    )
     await bed.running()
     await bed.running(pod="two")
     for process in list(bed.fake.running.values()):
