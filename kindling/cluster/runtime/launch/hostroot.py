@@ -22,6 +22,8 @@ __all__ = ["has_large_mounts", "mount_overlay", "mount_parts"]
 
 _DISKS = {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "xfs", "zfs"}
 _SYSTEM = {"/proc", "/sys", "/dev"}
+_PASSING = {"/run", "/tmp", "/var/run", "/var/tmp"}
+"""Folders of what passes: not taken apart, since they may hold thousands, but begun empty."""
 _SMALL = 1 << 20
 
 
@@ -90,12 +92,15 @@ def mount_parts(layers: list[str], upper: str, work: str, root: str) -> list[str
     os.mkdir(none)
     lower = list(reversed(layers)) or [none]
     mount_overlay(lower, upper, base, root)
+    made = []
     for number, (folders, rel) in enumerate(parts):
         own = os.path.join(work, str(number))
         os.mkdir(own)
-        with contextlib.suppress(PermissionError):
+        # What may not be seen, or has just gone, is an empty folder.
+        with contextlib.suppress(PermissionError, FileNotFoundError):
             mount_overlay(folders, upper + rel, own, root + rel)
-    return [rel for _, rel in parts]
+            made.append(rel)
+    return made
 
 
 def _plan(
@@ -132,7 +137,7 @@ def _plan(
             os.chmod(made, stat.S_IMODE(status.st_mode) | 0o700)
             inside = path + "/"
             if any(mount == path or mount.startswith(inside) for mount in mounts):
-                if mounts.get(path, "ext4") in _DISKS:
+                if path not in _PASSING and mounts.get(path, "ext4") in _DISKS:
                     _plan(path, layers, upper, mounts, parts)
             else:
                 parts.append(([*over, path], path))

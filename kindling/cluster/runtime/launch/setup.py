@@ -106,6 +106,7 @@ def start(
         devices = [(name, kernel.clone_tree(f"/dev/{name}")) for name in rootfs.DEVICES]
         shared = kernel.clone_tree(shm)
         trees = _cgroup_trees(group)
+        kernel.umount(os.path.dirname(shm), kernel.MNT_DETACH)  # the launcher's own
         root, parts = rootfs.assemble(spec["folder"], spec["layers"], host=spec["host"])
         rootfs.enter(root)
         rootfs.make_system(str(shared), trees, devices)
