@@ -131,7 +131,7 @@ class ObjectStore:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, isolation_level=None, check_same_thread=False, cached_statements=32
+            self._path, isolation_level=None, check_same_thread=False, timeout=1.0
         )
         try:
             connection.execute("PRAGMA journal_mode=WAL").fetchone()
