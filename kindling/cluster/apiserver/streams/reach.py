@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable
 
 from kindling.cluster.apiserver.streams.inbox import Inbox
@@ -23,9 +24,10 @@ def refusal(port: int, pod: str, error: OSError | ApiError) -> str:
     if isinstance(error, ApiError):
         why = error.message
     else:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
         why = (
             f"failed to connect to localhost:{port} inside namespace of pod {pod}, IPv4: dial tcp4"
-            f" 127.0.0.1:{port}: connect: {(error.strerror or str(error)).lower()}"
+            f" 127.0.0.1:{port}: connect: {reason}"
         )
     return f"error forwarding port {port} to pod {pod}, uid : {why}"
 

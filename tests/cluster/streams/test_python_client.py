@@ -1,0 +1,98 @@
+"""The `kubernetes` package over our streams: what its users call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from kubernetes import client, stream
+
+from tests.cluster.streams.conftest import Site
+
+
+def core(site: Site) -> client.CoreV1Api:
+    configuration = client.Configuration()  # type: ignore[no-untyped-call]
+    configuration.host = f"http://{site.host}"
+    return client.CoreV1Api(client.ApiClient(configuration))
+
+
+async def called(function: Callable[[], Any]) -> Any:
+    async with asyncio.timeout(30):
+        return await asyncio.to_thread(function)
+
+
+async def test_exec_gives_all_that_it_printed(site: Site) -> None:
+    api = core(site)
+    printed = await called(
+        lambda: stream.stream(
+            api.connect_get_namespaced_pod_exec,
+            "web",
+            "default",
+            command=["sh", "-c", "echo out; echo err >&2"],
+            stdin=False,
+            stdout=True,
+            stderr=True,
+            tty=False,
+        )
+    )
+    assert sorted(printed.split()) == ["err", "out"]
+
+
+async def test_a_conversation_with_a_process_and_its_exit_code(site: Site) -> None:
+    api = core(site)
+
+    def talk() -> tuple[str, str, int]:
+        session = stream.stream(
+            api.connect_get_namespaced_pod_exec,
+            "web",
+            "default",
+            command=["sh", "-c", "read a; echo you said $a; exec 2>&-; exit 5"],
+            stdin=True,
+            stdout=True,
+            stderr=True,
+            tty=False,
+            _preload_content=False,
+        )
+        session.write_stdin("hello\n")
+        line = session.readline_stdout(timeout=20)
+        session.run_forever(timeout=20)
+        return line, session.read_stderr(), session.returncode
+
+    assert await called(talk) == ("you said hello", "", 5)
+
+
+async def test_port_forward(site: Site, echo: int) -> None:
+    api = core(site)
+
+    def talk() -> bytes:
+        forward = stream.portforward(
+            api.connect_get_namespaced_pod_portforward, "web", "default", ports=str(echo)
+        )
+        connection = forward.socket(echo)
+        connection.setblocking(True)
+        connection.settimeout(20)
+        connection.sendall(bytes(100_000) + b"end")
+        received = b""
+        while not received.endswith(b"end"):
+            received += connection.recv(65536)
+        connection.close()
+        return received
+
+    assert await called(talk) == bytes(100_000) + b"end"
+
+
+async def test_port_forward_to_nothing(site: Site, unused: int) -> None:
+    api = core(site)
+
+    def talk() -> tuple[bytes, str]:
+        forward = stream.portforward(
+            api.connect_get_namespaced_pod_portforward, "web", "default", ports=str(unused)
+        )
+        connection = forward.socket(unused)
+        connection.settimeout(20)
+        return connection.recv(1), forward.error(unused)
+
+    received, error = await called(talk)
+    assert received == b""
+    assert "connection refused" in error
