@@ -13,7 +13,8 @@ from typing import Any
 
 from kindling.cluster.images.asgi import Request
 from kindling.cluster.images.blobs import remove_tree
-from kindling.cluster.images.builder import BuildOptions, build_image
+from kindling.cluster.images.build_steps import BuildOptions
+from kindling.cluster.images.builder import build_image
 from kindling.cluster.images.dockerfile import DockerfileError
 from kindling.cluster.images.engine_shapes import logins
 from kindling.cluster.images.reference import parse_reference

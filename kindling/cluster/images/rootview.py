@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from kindling.cluster.images.unpack import OPAQUE
+from kindling.files.ignore import Ignore
 
 __all__ = ["ContextTree", "FileTree", "RootView"]
 
@@ -125,11 +126,9 @@ class RootView(_Links):
 class ContextTree(_Links):
     """The files below a folder; `ignored` says which are as if they were not there."""
 
-    def __init__(self, folder: Path, ignored: object = None) -> None:
-        from kindling.files.ignore import Ignore
-
+    def __init__(self, folder: Path, ignored: Ignore | None = None) -> None:
         self.folder = folder
-        self._ignored = ignored if isinstance(ignored, Ignore) and ignored else None
+        self._ignored = ignored or None
 
     def stat(self, path: str) -> os.stat_result | None:
         try:
