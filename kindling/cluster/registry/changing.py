@@ -27,11 +27,7 @@ from kindling.cluster.registry.admission.services import allocate, families, kep
 from kindling.cluster.registry.definitions import DEFINITIONS, settled_definition
 from kindling.cluster.registry.deletion import namespace_refusal, timestamp
 from kindling.cluster.registry.memory import Key, Memory
-from kindling.cluster.registry.names import (
-    generated_name,
-    metadata_causes,
-    metadata_update_causes,
-)
+from kindling.cluster.registry.names import generated_name
 from kindling.cluster.registry.served import Served
 from kindling.cluster.registry.strategies import (
     created,
@@ -343,12 +339,13 @@ class Changing:
             raise conflict(resource.plural, name, resource.group)
 
     def _validate(self, resource: ResourceType, new: Obj, old: Obj | None) -> None:
-        causes = metadata_causes(resource, new["metadata"])
-        if old is not None:
-            causes += metadata_update_causes(new["metadata"], old["metadata"])
-        causes += self._schemas.of(resource).validate(new, old)
+        found = self._schemas.of(resource).validate(new, old)
+        causes = [cause for cause in found if not _is_of_other_servers(resource, cause)]
+        name = new["metadata"].get("name", "")
+        if not causes and not name:
+            said = "Required value: name or generateName is required"
+            causes = [Cause("FieldValueRequired", said, "metadata.name")]
         if causes:
-            name = new["metadata"].get("name", "")
             raise invalid(resource.kind, name, causes, resource.group)
 
     def _owned(
@@ -371,6 +368,16 @@ class Changing:
             subresource=subresource,
             reset=_reset(resource, subresource),
         )
+
+
+def _is_of_other_servers(resource: ResourceType, cause: Cause) -> bool:
+    """Custom resources and their definitions are not served by the core, which alone insists on a
+    prefix in the names of finalizers."""
+    return (
+        (resource.custom or resource.group in ("apiextensions.k8s.io", "apiregistration.k8s.io"))
+        and cause.field.startswith("metadata.finalizers[")
+        and cause.message.endswith("nor is it fully qualified")
+    )
 
 
 def same(new: Obj, old: Obj) -> bool:

@@ -157,7 +157,7 @@ def _count(metadata: Obj) -> None:
 
 
 def _finalizers(resource: ResourceType, metadata: Obj, options: DeleteOptions) -> list[str]:
-    had = list(metadata.get("finalizers") or ())
+    had: list[str] = list(metadata.get("finalizers") or ())
     if options.propagation:
         orphan = options.propagation == "Orphan"
         foreground = options.propagation == "Foreground"

@@ -12,7 +12,7 @@ from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import bad_request
-from kindling.cluster.registry.names import label_value, qualified
+from kindling.cluster.schema.names import label_value, qualified_name
 
 __all__ = ["FieldSelector", "LabelSelector", "Requirement", "parse_fields", "parse_labels"]
 
@@ -147,7 +147,7 @@ class _LabelParser:
         key = self._next()
         if key == "" or key in _SPECIAL:
             raise _unparsable(f"found '{key}', expected: identifier")
-        if told := qualified(key):
+        if told := qualified_name(key):
             raise _unparsable(f'<nil>: Invalid value: "{key}": {"; ".join(told)}')
         if absent:
             return Requirement(key, "!")

@@ -19,20 +19,20 @@ async def test_an_object_without_finalizers_goes_at_once(bench: Bench) -> None:
         await bench.delete(CONFIG_MAPS, "a")
 
 
-async def test_a_finalizer_holds_an_object_until_it_is_taken_off(bench: Bench) -> None:
-    await bench.create(CONFIG_MAPS, "a", meta={"finalizers": ["a.io/x"]})
-    held, gone = await bench.delete(CONFIG_MAPS, "a")
+async def test_a_finalizer_holds_an_object_until_it_is_taken_off(cluster: Bench) -> None:
+    await cluster.create(CONFIG_MAPS, "a", meta={"finalizers": ["a.io/x"]})
+    held, gone = await cluster.delete(CONFIG_MAPS, "a")
     assert not gone
     assert held["metadata"]["deletionTimestamp"] == "2023-11-14T22:13:20Z"
     assert held["metadata"]["deletionGracePeriodSeconds"] == 0
-    revision = bench.api.revision
-    again, gone = await bench.delete(CONFIG_MAPS, "a")
-    assert (again, gone, bench.api.revision) == (held, False, revision)
+    revision = cluster.api.revision
+    again, gone = await cluster.delete(CONFIG_MAPS, "a")
+    assert (again, gone, cluster.api.revision) == (held, False, revision)
     more = held["metadata"] | {"finalizers": ["a.io/x", "a.io/y"]}
     with pytest.raises(ApiError, match="no new finalizers can be added"):
-        await bench.put(CONFIG_MAPS, held, metadata=more)
-    await bench.put(CONFIG_MAPS, held, metadata=held["metadata"] | {"finalizers": []})
-    assert bench.get(CONFIG_MAPS, "a") is None
+        await cluster.put(CONFIG_MAPS, held, metadata=more)
+    await cluster.put(CONFIG_MAPS, held, metadata=held["metadata"] | {"finalizers": []})
+    assert cluster.get(CONFIG_MAPS, "a") is None
 
 
 async def test_deletion_counts_as_a_generation(cluster: Bench) -> None:
