@@ -102,8 +102,21 @@ class Pod:
 
 async def exit_code(process: asyncio.subprocess.Process) -> int:
     """How a process ended; its own `wait` waits for children that hold its pipes too."""
-    while process.returncode is None:
-        await asyncio.sleep(0.005)
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(process.pid)
+        ended = asyncio.Event()
+        loop.add_reader(descriptor, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(descriptor)
+            os.close(descriptor)
+    for _ in range(1000):  # asyncio's own watcher is about to notice
+        if process.returncode is not None:
+            break
+        await asyncio.sleep(0.001)
+    assert process.returncode is not None
     return process.returncode
 
 

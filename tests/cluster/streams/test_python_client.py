@@ -12,7 +12,7 @@ from tests.cluster.streams.conftest import Site
 
 
 def core(site: Site) -> client.CoreV1Api:
-    configuration = client.Configuration()  # type: ignore[no-untyped-call]
+    configuration = client.Configuration()
     configuration.host = f"http://{site.host}"
     return client.CoreV1Api(client.ApiClient(configuration))
 
@@ -57,6 +57,7 @@ async def test_a_conversation_with_a_process_and_its_exit_code(site: Site) -> No
         session.write_stdin("hello\n")
         line = session.readline_stdout(timeout=20)
         session.run_forever(timeout=20)
+        session.close()
         return line, session.read_stderr(), session.returncode
 
     assert await called(talk) == ("you said hello", "", 5)
@@ -91,7 +92,9 @@ async def test_port_forward_to_nothing(site: Site, unused: int) -> None:
         )
         connection = forward.socket(unused)
         connection.settimeout(20)
-        return connection.recv(1), forward.error(unused)
+        received = connection.recv(1)
+        connection.close()
+        return received, forward.error(unused)
 
     received, error = await called(talk)
     assert received == b""
