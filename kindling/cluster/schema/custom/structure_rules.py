@@ -69,12 +69,18 @@ _REASONS = (
 
 
 def check_schema(schema: Node, path: str) -> Iterator[Cause]:
-    """All that is wrong with the schema of a version, in the order of fields."""
+    """All that is wrong with the schema of a version. Only one that keeps to the known parts of
+    JSON schema is looked at further, in the order of fields."""
+    foreign = list(_foreign(schema, path))
+    yield from foreign
+    if foreign:
+        return
     found = [*_node(schema, path, "root"), *_complete(schema, schema, path)]
     yield from sorted(found, key=lambda cause: f"{cause.field}: {cause.message}")
 
 
-def _node(node: Node, path: str, level: str) -> Iterator[Cause]:
+def _foreign(node: Node, path: str) -> Iterator[Cause]:
+    """Parts of JSON schema that definitions may not use, wherever they stand."""
     kind = node.get("type", "")
     for field, text in _FORBIDDEN.items():
         if node.get(field) not in (None, False, "", {}, []):
@@ -87,6 +93,24 @@ def _node(node: Node, path: str, level: str) -> Iterator[Cause]:
     if node.get("properties") and node.get("additionalProperties", True) is not True:
         text = "additionalProperties and properties are mutual exclusive"
         yield causes.forbidden(f"{path}.additionalProperties", text)
+    inner = node.get("items")
+    if isinstance(inner, list):
+        yield causes.forbidden(f"{path}.items", "items must be a schema object and not an array")
+    elif inner:
+        yield from _foreign(inner, f"{path}.items")
+    if isinstance(others := node.get("additionalProperties"), dict):
+        yield from _foreign(others, f"{path}.additionalProperties")
+    for name, one in (node.get("properties") or {}).items():
+        yield from _foreign(one, causes.key(f"{path}.properties", name))
+    for field in ("allOf", "anyOf", "oneOf"):
+        for index, one in enumerate(node.get(field) or []):
+            yield from _foreign(one, causes.at(f"{path}.{field}", index))
+    if node.get("not"):
+        yield from _foreign(node["not"], f"{path}.not")
+
+
+def _node(node: Node, path: str, level: str) -> Iterator[Cause]:
+    kind = node.get("type", "")
     yield from _type(node, path, level)
     yield from _metadata(node, path, level)
     yield from _extensions(node, path)
@@ -101,11 +125,7 @@ def _node(node: Node, path: str, level: str) -> Iterator[Cause]:
     if isinstance(others, dict):
         yield from _node(others, f"{path}.additionalProperties", "field")
     if (inner := items(node)) is not None:
-        if isinstance(inner, list):
-            text = "items must be a schema object and not an array"
-            yield causes.forbidden(f"{path}.items", text)
-        else:
-            yield from _node(inner, f"{path}.items", "item")
+        yield from _node(inner, f"{path}.items", "item")
     elif kind == "array":
         yield causes.required(f"{path}.items", "must be specified")
 

@@ -17,11 +17,13 @@ __all__ = [
     "in_range",
     "int_or_percent",
     "ip_address",
+    "is_selector",
     "matches_labels",
     "not_negative",
     "one_of",
     "percent_of",
     "port",
+    "shown_either",
     "shown_selector",
 ]
 
@@ -80,7 +82,7 @@ def percent_of(value: Any) -> int | None:
 def int_or_percent(value: Any, path: str) -> Iterator[Cause]:
     if isinstance(value, str):
         if percent_of(value) is None:
-            yield causes.invalid(path, value, _PERCENT_TEXT)
+            yield causes.invalid(path, shown_either(value), _PERCENT_TEXT)
     else:
         yield from not_negative(value, path)
 
@@ -103,6 +105,19 @@ def check_label_selector(selector: Mapping[str, Any], path: str) -> Iterator[Cau
         for place, value in enumerate(values):
             for text in names.label_value(value):
                 yield causes.invalid(causes.at(f"{where}.values", place), value, text)
+
+
+def is_selector(selector: Mapping[str, Any]) -> bool:
+    """Whether a label selector can be evaluated at all."""
+    return not any(True for _ in check_label_selector(selector, ""))
+
+
+def shown_either(value: Any) -> causes.Literal:
+    """An integer or text as Go prints the struct that holds one of both."""
+    text, number = (value, 0) if isinstance(value, str) else ("", value or 0)
+    kind = int(isinstance(value, str))
+    told = f"Type:{kind}, IntVal:{number}, StrVal:{causes.quoted(text)}"
+    return causes.Literal(f"intstr.IntOrString{{{told}}}")
 
 
 def matches_labels(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -62,8 +62,9 @@ def check_secret(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         if key not in data:
             yield causes.required(causes.key("data", key))
     if kind == "kubernetes.io/basic-auth" and not data.keys() & {"username", "password"}:
-        yield causes.required("data[username]")
-        yield causes.required("data[password]")
+        # The server's own path has a place holder in it that nothing was put into.
+        yield causes.required("data[%s][username]")
+        yield causes.required("data[%s][password]")
     if kind in _DOCKER:
         yield from _docker(data, _DOCKER[kind])
     if before is not None:

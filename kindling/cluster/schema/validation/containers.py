@@ -115,9 +115,10 @@ def _common(one: _Obj, path: str, volumes: dict[str, _Obj], seen: set[str]) -> I
     elif image != image.strip():
         text = "must not have leading or trailing whitespace"
         yield causes.invalid(f"{path}.image", image, text)
-    yield from common.one_of(
-        one.get("terminationMessagePolicy"), f"{path}.terminationMessagePolicy", _MESSAGES
-    )
+    policy = one.get("terminationMessagePolicy", "File")
+    if policy not in _MESSAGES:
+        text = "must be 'File' or 'FallbackToLogsOnError'"
+        yield causes.invalid(f"{path}.terminationMessagePolicy", policy, text)
     yield from _ports(one.get("ports") or [], f"{path}.ports")
     yield from _environment(one, path)
     yield from _mounts(one, volumes, path)
@@ -189,11 +190,12 @@ def _environment(one: _Obj, path: str) -> Iterator[Cause]:
             yield from common.check_name(told["prefix"], f"{where}.prefix", names.env_name)
         sources = [name for name in ("configMapRef", "secretRef") if name in told]
         if not sources:
+            # The server leaves out the index here, and with two sources as well.
             text = "must specify one of: `configMapRef` or `secretRef`"
-            yield causes.invalid(where, "", text)
+            yield causes.invalid(f"{path}.envFrom", "", text)
         elif len(sources) > 1:
             text = "may not have more than one field specified at a time"
-            yield causes.invalid(where, "", text)
+            yield causes.invalid(f"{path}.envFrom", "", text)
         for name in sources:
             if not told[name].get("name"):
                 yield causes.required(f"{where}.{name}.name")

@@ -62,9 +62,6 @@ def check_pod_spec(spec: _Obj, path: str) -> Iterator[Cause]:
         for text in names.label_value(value):
             yield causes.invalid(f"{path}.nodeSelector", value, text)
     yield from _security(spec, path)
-    for index, one in enumerate(spec.get("imagePullSecrets") or []):
-        if not one.get("name"):
-            yield causes.required(causes.at(f"{path}.imagePullSecrets", index), "name")
     yield from _spread(spec.get("topologySpreadConstraints") or [], path)
     yield from _identity(spec, path)
     yield from _tolerations(spec.get("tolerations") or [], f"{path}.tolerations")
@@ -161,10 +158,16 @@ def _tolerations(tolerations: list[_Obj], path: str) -> Iterator[Cause]:
         elif operator == "Exists":
             if one.get("value"):
                 text = "value must be empty when `operator` is 'Exists'"
-                yield causes.invalid(f"{where}.operator", one["value"], text)
+                yield causes.invalid(f"{where}.operator", _shown_toleration(one), text)
         else:
             yield causes.not_supported(f"{where}.operator", operator, ("Equal", "Exists"))
         yield from common.one_of(one.get("effect"), f"{where}.effect", _EFFECTS)
+
+
+def _shown_toleration(one: _Obj) -> causes.Literal:
+    fields = ("key", "operator", "value", "effect")
+    told = ", ".join(f"{name.capitalize()}:{causes.quoted(one.get(name, ''))}" for name in fields)
+    return causes.Literal(f"core.Toleration{{{told}, TolerationSeconds:(*int64)(nil)}}")
 
 
 def check_pod_change(pod: _Obj, before: _Obj) -> Iterator[Cause]:

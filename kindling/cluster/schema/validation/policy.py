@@ -136,7 +136,10 @@ def check_priority_class(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         "system-cluster-critical",
         "system-node-critical",
     ):
-        text = "priority class names with 'system-' prefix are reserved for system use only"
+        text = (
+            "priority class names with 'system-' prefix are reserved for system use only. error:"
+            f" {name} is not a known system priority class"
+        )
         yield causes.forbidden("metadata.name", text)
     elif obj.get("value", 0) > 1_000_000_000 and not name.startswith("system-"):
         text = "maximum allowed value of a user defined priority is 1000000000"

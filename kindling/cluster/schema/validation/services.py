@@ -229,7 +229,8 @@ def _path(told: _Obj, path: str) -> Iterator[Cause]:
     kind, place = told.get("pathType"), told.get("path", "")
     if kind is None:
         yield causes.required(f"{path}.pathType", "pathType must be specified")
-    elif kind not in _PATH_TYPES:
+        return
+    if kind not in _PATH_TYPES:
         yield causes.not_supported(f"{path}.pathType", kind, _PATH_TYPES)
     elif (kind != "ImplementationSpecific" or place) and not place.startswith("/"):
         yield causes.invalid(f"{path}.path", place, "must be an absolute path")
@@ -255,7 +256,7 @@ def _backend(told: _Obj, path: str) -> Iterator[Cause]:
         port = service.get("port") or {}
         if port.get("name") and port.get("number"):
             text = "cannot set both port name & port number"
-            yield causes.invalid(f"{path}.service.port", "", text)
+            yield causes.invalid(path, "", text)
         elif port.get("name"):
             yield from common.port(port["name"], f"{path}.service.port.name")
         elif port.get("number"):
@@ -263,7 +264,7 @@ def _backend(told: _Obj, path: str) -> Iterator[Cause]:
         else:
             yield causes.required(path, "port name or number is required")
     elif resource is None:
-        yield causes.required(path, "resource or service backend is required")
+        yield causes.invalid(path, "", "resource or service backend is required")
 
 
 def check_ingress_class(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
@@ -278,7 +279,7 @@ def check_network_policy(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:  # 
     spec = obj.get("spec") or {}
     yield from common.check_label_selector(spec.get("podSelector") or {}, "spec.podSelector")
     for index, kind in enumerate(spec.get("policyTypes") or []):
-        known = ("Egress", "Ingress")
+        known = ("Ingress", "Egress")
         yield from common.one_of(kind, causes.at("spec.policyTypes", index), known)
     for direction, peers in (("ingress", "from"), ("egress", "to")):
         for index, rule in enumerate(spec.get(direction) or []):

@@ -97,8 +97,7 @@ def check_volume(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         yield causes.required("spec.capacity")
     if "storage" not in capacity or len(capacity) > 1:
         shown = causes.Literal("core.ResourceList{...}" if capacity else "core.ResourceList(nil)")
-        text = 'Unsupported value: supported values: "storage"'
-        yield Cause("FieldValueNotSupported", f"{text}: {shown}", "spec.capacity")
+        yield causes.not_supported("spec.capacity", shown, ("storage",))
     elif parse_quantity(capacity["storage"]) <= 0:
         where = causes.key("spec.capacity", "storage")
         yield causes.invalid(where, capacity["storage"], "must be greater than zero")

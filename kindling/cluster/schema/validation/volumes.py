@@ -31,6 +31,20 @@ _NEEDED = {
     "csi": ("driver",),
     "image": ("reference",),
 }
+_ORDER = (
+    "emptyDir",
+    "hostPath",
+    "secret",
+    "nfs",
+    "persistentVolumeClaim",
+    "downwardAPI",
+    "configMap",
+    "projected",
+    "csi",
+    "ephemeral",
+    "image",
+)
+"""The first of these that a volume has counts; each further one is refused."""
 _Obj = dict[str, Any]
 
 
@@ -39,15 +53,16 @@ def check_volumes(volumes: list[_Obj], path: str) -> Iterator[Cause]:
     for index, one in enumerate(volumes):
         where = causes.at(path, index)
         name = one.get("name", "")
-        yield from _source(one, where)
+        found = list(_source(one, where))
         if not name:
-            yield causes.required(f"{where}.name")
+            found.append(causes.required(f"{where}.name"))
         else:
             wrong = names.dns_label(name)
-            for text in wrong:
-                yield causes.invalid(f"{where}.name", name, text)
+            found += [causes.invalid(f"{where}.name", name, text) for text in wrong]
             if not wrong and name in seen:
-                yield causes.duplicate(f"{where}.name", name)
+                found.append(causes.duplicate(f"{where}.name", name))
+        yield from found
+        if not found:
             seen.add(name)
 
 
@@ -55,10 +70,10 @@ def _source(one: _Obj, path: str) -> Iterator[Cause]:
     kinds = [name for name in one if name != "name"]
     if not kinds:
         yield causes.required(path, "must specify a volume type")
-    for extra in sorted(kinds)[1:] if len(kinds) > 1 else ():
-        yield causes.forbidden(f"{path}.{extra}", "may not specify more than 1 volume type")
-    if len(kinds) != 1:
         return
+    kinds.sort(key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    for extra in kinds[1:]:
+        yield causes.forbidden(f"{path}.{extra}", "may not specify more than 1 volume type")
     kind = kinds[0]
     told, where = one[kind] or {}, f"{path}.{kind}"
     for field in _NEEDED.get(kind, ()):

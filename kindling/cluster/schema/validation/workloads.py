@@ -67,7 +67,13 @@ def _strategy(strategy: _Obj, path: str) -> Iterator[Cause]:
             yield from _rolling(rolling, f"{path}.rollingUpdate")
     else:
         known = ("Recreate", "RollingUpdate")
-        yield causes.not_supported(f"{path}.type", kind, known)
+        shown = _shown_strategy("DeploymentStrategy", "RollingUpdateDeployment", kind)
+        yield causes.not_supported(path, shown, known)
+
+
+def _shown_strategy(name: str, rolling: str, kind: str) -> causes.Literal:
+    told = f"Type:{causes.quoted(kind)}, RollingUpdate:(*apps.{rolling})(nil)"
+    return causes.Literal(f"apps.{name}{{{told}}}")
 
 
 def _rolling(rolling: _Obj, path: str) -> Iterator[Cause]:
@@ -76,10 +82,10 @@ def _rolling(rolling: _Obj, path: str) -> Iterator[Cause]:
     yield from common.int_or_percent(surge, f"{path}.maxSurge")
     if _amount(unavailable) == 0 and _amount(surge) == 0:
         text = "may not be 0 when `maxSurge` is 0"
-        yield causes.invalid(f"{path}.maxUnavailable", causes.Literal(str(unavailable)), text)
+        yield causes.invalid(f"{path}.maxUnavailable", common.shown_either(unavailable), text)
     if (common.percent_of(unavailable) or 0) > 100:
         text = "must not be greater than 100%"
-        yield causes.invalid(f"{path}.maxUnavailable", unavailable, text)
+        yield causes.invalid(f"{path}.maxUnavailable", common.shown_either(unavailable), text)
 
 
 def _amount(value: Any) -> Any:
@@ -127,13 +133,15 @@ def check_daemon_set(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         yield from common.int_or_percent(surge, f"{where}.maxSurge")
         if _amount(unavailable) and _amount(surge):
             text = "may not be set when maxUnavailable is non-zero"
-            yield causes.invalid(f"{where}.maxSurge", causes.Literal(str(surge)), text)
+            yield causes.invalid(f"{where}.maxSurge", common.shown_either(surge), text)
         elif not _amount(unavailable) and not _amount(surge):
             text = "cannot be 0 when maxUnavailable is 0"
             yield causes.required(f"{where}.maxSurge", text)
     elif strategy.get("type") != "OnDelete":
         known = ("RollingUpdate", "OnDelete")
-        yield causes.not_supported(f"{path}.type", strategy.get("type", ""), known)
+        name, rolling = "DaemonSetUpdateStrategy", "RollingUpdateDaemonSet"
+        shown = _shown_strategy(name, rolling, strategy.get("type", ""))
+        yield causes.not_supported(path, shown, known)
     yield from common.not_negative(spec.get("revisionHistoryLimit"), "spec.revisionHistoryLimit")
     yield from _selector_stays(spec, before)
 
@@ -152,11 +160,11 @@ def check_stateful_set(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
             yield causes.invalid("spec.updateStrategy.rollingUpdate", shown, text)
     elif strategy.get("type") != "RollingUpdate":
         text = "must be 'RollingUpdate' or 'OnDelete'"
-        yield causes.invalid("spec.updateStrategy", strategy.get("type", ""), text)
-    rolling = strategy.get("rollingUpdate") or {}
-    yield from common.not_negative(
-        rolling.get("partition"), "spec.updateStrategy.rollingUpdate.partition"
-    )
+        name, rolling = "StatefulSetUpdateStrategy", "RollingUpdateStatefulSetStrategy"
+        shown = _shown_strategy(name, rolling, strategy.get("type", ""))
+        yield causes.invalid("spec.updateStrategy", shown, text)
+    partition = (strategy.get("rollingUpdate") or {}).get("partition")
+    yield from common.not_negative(partition, "spec.updateStrategy.rollingUpdate.partition")
     yield from _replicas(spec)
     yield from common.not_negative(spec.get("minReadySeconds"), "spec.minReadySeconds")
     start = (spec.get("ordinals") or {}).get("start")
@@ -186,7 +194,10 @@ def _selected_template(spec: _Obj, kind: str) -> Iterator[Cause]:
             yield causes.invalid("spec.selector", shown, text)
     template = spec.get("template") or {}
     labels = (template.get("metadata") or {}).get("labels") or {}
-    if selector and not common.matches_labels(selector, labels):
+    if selector is not None and not common.is_selector(selector):
+        shown = common.shown_selector(selector)
+        yield causes.invalid("spec.selector", shown, "invalid label selector")
+    elif selector is None or not common.matches_labels(selector, labels):
         yield _mismatch(labels)
     yield from check_template(template, "spec.template")
     yield from _always(template)
