@@ -145,8 +145,8 @@ class NodeLifecycle(Controller):
             wanted.append(_NOT_READY)
         elif ready is not None and ready.get("status") == "Unknown":
             wanted.append(_UNREACHABLE)
-        there = list(spec.get("taints") or ())
-        taints = [
+        there: list[Obj] = list(spec.get("taints") or ())
+        taints: list[Obj] = [
             taint
             for taint in there
             if taint.get("key") not in _OURS
@@ -172,6 +172,11 @@ class TaintEviction(Controller):
     name = "taint-eviction"
     kinds = (PODS, NODES)
 
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._since: dict[tuple[str, str], float] = {}
+        """When a pod's taint was first seen, for taints that do not say."""
+
     def keys(self, change: Change) -> Iterable[Key]:
         if change.resource.key == PODS.key:
             pod, before = change.object, change.before
@@ -192,23 +197,28 @@ class TaintEviction(Controller):
     async def reconcile(self, key: Key) -> float | None:
         namespace, name = key
         pod = self.api.get(PODS, name, namespace)
-        if pod is None or terminating(pod) or finished(pod):
-            return None
-        node = self.api.get(NODES, str(pod["spec"].get("nodeName") or ""))
-        if node is None:
+        node = self.api.get(NODES, str(pod["spec"].get("nodeName") or "")) if pod else None
+        if pod is None or node is None or terminating(pod) or finished(pod):
             return None
         left: float | None = None
         now = self.world.clock.time()
-        for taint in _no_execute(node):
+        taints = _no_execute(node)
+        uid = uid_of(pod)
+        for key_ in [one for one in self._since if one[0] == uid]:
+            if key_[1] not in {str(taint.get("key")) for taint in taints}:
+                del self._since[key_]
+        for taint in taints:
             may_stay = _tolerated_for(pod, taint)
             if may_stay is None:
                 continue
-            until = parse_time(taint.get("timeAdded"), now) + may_stay - now
+            seen = self._since.setdefault((uid, str(taint.get("key"))), now)
+            until = parse_time(taint.get("timeAdded"), seen) + may_stay - now
             left = until if left is None else min(left, until)
         if left is None:
             return None
         if left > 0:
             return left
+        self._since = {one: since for one, since in self._since.items() if one[0] != uid}
         self.events.normal(
             pod, "TaintManagerEviction", f"Marking for deletion Pod {namespace}/{name}"
         )

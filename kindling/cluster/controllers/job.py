@@ -146,7 +146,7 @@ class JobController(Controller):
             tally.done = parse_indexes(status.get("completedIndexes"), limit)
             tally.failed_indexes = parse_indexes(status.get("failedIndexes"), limit)
         noted = status.get("uncountedTerminatedPods") or {}
-        waiting = {
+        waiting: dict[str, list[str]] = {
             "succeeded": list(noted.get("succeeded") or ()),
             "failed": list(noted.get("failed") or ()),
         }

@@ -59,8 +59,9 @@ class Controllers:
         self._api = api
         self._clock = clock or SystemClock()
         self._own_events = events is None
-        self._events = events or EventSink(api, self._clock.time)
-        world = World(api, self._clock, self._events, volumes, authority)
+        # What else has something to say may say it through this, the node for one.
+        self.events = events or EventSink(api, self._clock.time)
+        world = World(api, self._clock, self.events, volumes, authority)
         self._controllers = [kind(world) for kind in controllers]
         self._queues = [
             WorkQueue(controller.name, controller.reconcile, self._clock)
@@ -71,7 +72,7 @@ class Controllers:
     @property
     def idle(self) -> bool:
         """Whether no controller has anything to do now, as far as the watches have told."""
-        return all(queue.idle for queue in self._queues) and self._events.idle
+        return all(queue.idle for queue in self._queues) and self.events.idle
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -82,7 +83,7 @@ class Controllers:
         """Control, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if self._own_events:
-                tasks.create_task(self._events.run(), name="events")
+                tasks.create_task(self.events.run(), name="events")
             for queue in self._queues:
                 queue.start(tasks)
             tasks.create_task(self._watch_builtin(tasks), name="controllers' watch")

@@ -36,7 +36,7 @@ class _Protection(Controller):
         obj = self.api.get(self.resource, name, namespace)
         if obj is None:
             return None
-        finalizers = list(obj["metadata"].get("finalizers") or ())
+        finalizers: list[str] = list(obj["metadata"].get("finalizers") or ())
         if not terminating(obj):
             if self.finalizer in finalizers:
                 return None

@@ -126,9 +126,11 @@ def proportional_sizes(bounds: Bounds, groups: Sequence[Group], known_total: int
         share = _share(bounds, group, to_add, added, known_total) if to_add else 0
         sizes[group.name] = group.size + share
         added += share
-    if active and to_add:
-        first = active[0].name
-        sizes[first] = max(sizes[first] + to_add - added, 0)
+    left = to_add - added
+    for group in active:
+        changed = max(sizes[group.name] + left, 0)
+        left -= changed - sizes[group.name]
+        sizes[group.name] = changed
     return sizes
 
 

@@ -174,6 +174,8 @@ class ClaimController(Controller):
             await self._bind(claim, volume)  # the claim names a volume itself
             return
         if volume is None or reference.get("uid") not in (None, "", uid_of(claim)):
+            if status.get("phase") == "Lost":
+                return
             if status.get("phase") == "Bound":
                 self.events.warning(
                     claim,

@@ -12,7 +12,7 @@ from typing import Any
 
 from kindling.cluster.controllers.catalog import CONTROLLERS
 from kindling.cluster.controllers.controller import Controller
-from kindling.cluster.controllers.kinds import EVENTS, NAMESPACES, NODES, PODS
+from kindling.cluster.controllers.kinds import EVENTS, NAMESPACES, NODES, PODS, SERVICE_ACCOUNTS
 from kindling.cluster.controllers.manager import Controllers
 from kindling.cluster.controllers.meta import stamp, with_condition
 from kindling.cluster.model.api import Change, ChangeType, DeleteOptions, Obj, Selection
@@ -193,6 +193,12 @@ async def bed_in(
     try:
         if default:
             await api.create(NAMESPACES, {**namespace_obj("default")})
+            account = {
+                "apiVersion": "v1",
+                "kind": "ServiceAccount",
+                "metadata": {"name": "default"},
+            }
+            await api.create(SERVICE_ACCOUNTS, account, "default")
         if node:
             await api.create(NODES, node_obj())
         tasks = [

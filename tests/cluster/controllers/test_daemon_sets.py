@@ -84,7 +84,9 @@ async def test_on_delete_waits_for_the_user(bed: Bed) -> None:
 
 
 async def test_a_node_that_does_not_match_gets_none_and_loses_what_it_has(bed: Bed) -> None:
-    await bed.create(DAEMON_SETS, daemon_set(template=template(app="agent", nodeSelector={"a": "b"})))
+    await bed.create(
+        DAEMON_SETS, daemon_set(template=template(app="agent", nodeSelector={"a": "b"}))
+    )
     assert bed.pods() == []
     await bed.patch(NODES, "node", {"metadata": {"labels": {"a": "b"}}})
     assert len(bed.pods()) == 1

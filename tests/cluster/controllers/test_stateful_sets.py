@@ -36,9 +36,7 @@ def new_image(image: str) -> Obj:
 
 
 def images(bed: Bed) -> dict[str, str]:
-    return {
-        pod["metadata"]["name"]: pod["spec"]["containers"][0]["image"] for pod in bed.pods()
-    }
+    return {pod["metadata"]["name"]: pod["spec"]["containers"][0]["image"] for pod in bed.pods()}
 
 
 async def test_pods_come_one_after_another_under_stable_names(bed: Bed) -> None:
@@ -154,9 +152,7 @@ async def test_claims_outlive_pods_unless_the_policy_says_otherwise(bed: Bed) ->
     await bed.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 1}})
     assert len(bed.all(CLAIMS)) == 2
     policy = {"whenScaled": "Delete", "whenDeleted": "Delete"}
-    await bed.patch(
-        STATEFUL_SETS, "db", {"spec": {"persistentVolumeClaimRetentionPolicy": policy}}
-    )
+    await bed.patch(STATEFUL_SETS, "db", {"spec": {"persistentVolumeClaimRetentionPolicy": policy}})
     await bed.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 2}})
     await bed.patch(STATEFUL_SETS, "db", {"spec": {"replicas": 1}})
     assert [claim["metadata"]["name"] for claim in bed.all(CLAIMS)] == ["data-db-0"]
