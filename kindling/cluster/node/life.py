@@ -166,6 +166,7 @@ class Life:
         place = home.place(slot)
         spec = container_spec(site.api, home.pod, slot.spec, image, place, home.facts())
         attempt = slot.attempts
+        before = slot.attempts, slot.terminated, slot.last
         place.folder.mkdir(parents=True, exist_ok=True)
         place.termination.parent.mkdir(parents=True, exist_ok=True)
         place.termination.write_bytes(b"")
@@ -183,8 +184,10 @@ class Life:
             slot.last, slot.terminated = slot.terminated, None
         try:
             container = await site.runtime.run(spec)
-        except StartError:
-            log_path(home.folder, slot.name, attempt).parent.mkdir(parents=True, exist_ok=True)
+        except StartError as error:
+            if error.reason != "RunContainerError":
+                # It was not even made: that is no run, and the one before is still the newest.
+                slot.attempts, slot.terminated, slot.last = before
             raise
         log = LogFile(log_path(home.folder, slot.name, attempt), site.clock)
         site.events.normal(about, "Started", f"Started container {slot.name}")

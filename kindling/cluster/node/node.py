@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -88,7 +89,7 @@ class Node:
             api=self._api,
             runtime=self._runtime,
             images=self._images,
-            puller=Puller(self._api, self._images, self._clock, self._events),
+            puller=Puller(self._api, self._images, self._clock, self._events, self.images_changed),
             tokens=self._tokens,
             clock=self._clock,
             events=self._events,
@@ -165,9 +166,19 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._sink.run(), name="node-events")
-            tasks.create_task(self._keep_registered(), name="node-registration")
-            tasks.create_task(self._follow_references(), name="node-references")
-            await self._follow_pods(tasks, ready)
+            tasks.create_task(self._keep_up(self._keep_registered), name="node-registration")
+            tasks.create_task(self._keep_up(self._follow_references), name="node-references")
+            await self._keep_up(partial(self._follow_pods, tasks, ready))
+
+    async def _keep_up(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do what never ends, and begin again should it fail: the node lasts as long as the
+        cluster."""
+        while True:
+            try:
+                await work()
+            except Exception:
+                _log.exception("a part of the node failed, and begins again")
+            await sleep(self._clock, 1.0)
 
     async def _register(self) -> None:
         try:
@@ -220,6 +231,7 @@ class Node:
                 ready.set()
                 async for change in watch:
                     self._pod_changed(tasks, change)
+                return  # the API ends
             except ApiError as error:
                 if error.code != 410:
                     raise
@@ -261,6 +273,7 @@ class Node:
                 if pod is not None and pod["metadata"]["uid"] == uid:
                     self._workers[uid] = PodWorker(self._site, pod)
                     continue
+                await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
             del self._workers[uid]
             return
 
@@ -277,6 +290,7 @@ class Node:
                     for worker in tuple(self._workers.values()):
                         if key in worker.interests:
                             worker.inputs_changed()
+                return  # the API ends
             except ApiError as error:
                 if error.code != 410:
                     raise

@@ -30,13 +30,22 @@ _ASK_AGAIN = 10.0
 
 
 class Puller:
-    """The images of all pods of a node. Failures back off for each pod and image on its own."""
+    """The images of all pods of a node. Failures back off for each pod and image on its own;
+    `pulled` is called when an image came."""
 
-    def __init__(self, api: Api, images: Images, clock: Clock, events: EventRecorder) -> None:
+    def __init__(
+        self,
+        api: Api,
+        images: Images,
+        clock: Clock,
+        events: EventRecorder,
+        pulled: Callable[[], None] = lambda: None,
+    ) -> None:
         self._api = api
         self._images = images
         self._clock = clock
         self._events = events
+        self._pulled = pulled
         self._backoffs: dict[tuple[str, str], tuple[Backoff, float, str]] = {}
 
     async def ensure(self, pod: Obj, container: Obj, about: Obj, slow: Callable[[], None]) -> Image:
@@ -91,6 +100,7 @@ class Puller:
             self._events.warning(about, "Failed", f"Error: {error.reason}")
             raise ImageError(error.reason, str(error), now + _SEEN) from error
         self._backoffs.pop(key, None)
+        self._pulled()
         took = _duration(self._clock.monotonic() - begun)
         self._events.normal(
             about,

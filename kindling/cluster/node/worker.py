@@ -19,6 +19,7 @@ from kindling.cluster.node.backoff import Backoff
 from kindling.cluster.node.clock import parse_stamp, wait_until
 from kindling.cluster.node.downward import PodFacts
 from kindling.cluster.node.ending import Deadline, stop_container
+from kindling.cluster.node.hostports import HostPorts, host_ports
 from kindling.cluster.node.launch import Place
 from kindling.cluster.node.life import Life, tell
 from kindling.cluster.node.names import Resolver, hostname_of, hosts_file, resolver_of
@@ -59,6 +60,7 @@ class PodWorker:
         self._places: Mapping[str, VolumePlace] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._preparing: asyncio.Task[None] | None = None
+        self._ports: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._inputs = asyncio.Event()
         self._timer: float | None = None
@@ -310,9 +312,19 @@ class PodWorker:
             self._wake.set()
             patience.step(site.clock.monotonic())
             await wait_until(self._inputs, site.clock, site.clock.monotonic() + patience.delay)
+        await self._open_ports()
         self._preparing = None
         self._stuck = False
         self._wake.set()
+
+    async def _open_ports(self) -> None:
+        if self.sandbox is None or self._tasks is None or not any(host_ports(self.pod)):
+            return
+        ports = HostPorts(self._site.runtime, self.pod, self.sandbox.address)
+        self._ports = self._tasks.create_task(ports.run(), name=f"host-ports-{self.uid}")
+        await ports.opened.wait()
+        for text in ports.refused:
+            self._site.events.warning(self.pod, "HostPortConflict", text)
 
     def _sandbox_spec(self) -> SandboxSpec:
         spec = self.pod["spec"]
@@ -382,6 +394,8 @@ class PodWorker:
             await asyncio.wait(lives)
         for slot in self.slots:
             slot.life = None
+        if self._ports is not None:
+            self._ports.cancel()
         await site.runtime.remove_sandbox(self.uid)
         self.sandbox = None
         self._ended = True

@@ -7,14 +7,15 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from kindling.cluster.images.protocol import Credentials, Image, ImageConfig, PullError
+from kindling.cluster.images.protocol import Credentials, Image, ImageConfig, Images, PullError
 from kindling.cluster.model.api import DeleteOptions, Obj, Selection
 from kindling.cluster.model.resource import builtin
 from kindling.cluster.model.streams import LogRequest
+from kindling.cluster.node.clock import Clock
 from kindling.cluster.node.node import Node
 from kindling.cluster.registry.permissive import PermissiveSchemas
 from kindling.cluster.registry.registry import Registry
@@ -125,12 +126,21 @@ class FakeTokens:
 class Bed:
     """Verbs for tests of the node. `programs` say what a container does, by its command."""
 
-    def __init__(self, folder: Path, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        runtime: Runtime | None = None,
+        *,
+        images: Images | None = None,
+        clock: Clock | None = None,
+    ) -> None:
         self.folder = folder
         self.clock = FakeClock()
+        self._clock: Clock = clock or self.clock
         self.fake = FakeRuntime()
         self.runtime: Runtime = runtime or self.fake
         self.images = FakeImages()
+        self._images: Images = images or self.images
         self.tokens = FakeTokens()
         self.api = Registry(
             ObjectStore(folder / "objects.db"), PermissiveSchemas(), clock=self.clock.time
@@ -142,11 +152,11 @@ class Bed:
         return Node(
             self.api,
             self.runtime,
-            self.images,
+            self._images,
             name=NODE,
             folder=self.folder / "pods",
             tokens=self.tokens,
-            clock=self.clock,
+            clock=self._clock,
         )
 
     async def open(self) -> None:
@@ -239,6 +249,13 @@ class Bed:
             if time.monotonic() > end:
                 raise AssertionError(f"did not come about: {what}\n{self.shown()}")
             await asyncio.sleep(0.001)
+
+    async def until_async(self, get: Callable[[], Awaitable[str]], wanted: str) -> None:
+        """Wait until a text is as wanted."""
+        end = time.monotonic() + 5
+        while (text := await get()) != wanted:
+            assert time.monotonic() < end, text
+            await asyncio.sleep(0.005)
 
     def shown(self) -> str:
         import json

@@ -67,6 +67,7 @@ async def test_a_missing_object_is_told_and_waited_for(bed: Bed) -> None:
     await bed.told(
         "FailedMount", 'MountVolume.SetUp failed for volume "v" : configmap "late" not found'
     )
+    await bed.until(bed.entry)
     assert bed.entry()["state"] == {"waiting": {"reason": "ContainerCreating"}}
     await bed.create("configmaps", "late", data={"x": "y"})
     await bed.running()
