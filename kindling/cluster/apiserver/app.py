@@ -26,13 +26,19 @@ from kindling.cluster.apiserver.verbs import Verbs
 from kindling.cluster.model.api import Api
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.schema import Schemas
-from kindling.cluster.model.status import ApiError, internal_error, method_not_allowed
+from kindling.cluster.model.status import (
+    ApiError,
+    bad_request,
+    internal_error,
+    method_not_allowed,
+)
 from kindling.cluster.model.streams import NodeStreams
 from kindling.cluster.pki.tokens import ISSUER, Tokens
 
 __all__ = ["ApiServer"]
 
 _log = structlog.get_logger(__name__)
+_STREAMS = ("exec", "attach", "portforward", "proxy")
 
 
 class ApiServer:
@@ -117,6 +123,8 @@ class ApiServer:
         exchange.identity = self._credentials.identify(exchange)
         self._origins.check(exchange)
         target = parse_path(exchange.raw_path)
+        if exchange.websocket and (target is None or target.subresource not in _STREAMS):
+            raise bad_request("there is no WebSocket on this path")
         if target is not None:
             await self._serve_resource(exchange, target)
         else:
