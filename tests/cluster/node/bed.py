@@ -32,8 +32,9 @@ NODE = "here"
 class FakeClock:
     """Time passes only in `advance`."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Callable[[], bool] = lambda: False) -> None:
         self.now = float(int(time.time()))
+        self.busy = busy
         self._count = itertools.count()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._off: set[int] = set()
@@ -52,24 +53,56 @@ class FakeClock:
     async def advance(self, seconds: float) -> None:
         """Let time pass, and everything happen that it brings about, in order."""
         end = self.now + seconds
-        await settle()
+        await settle(self.busy)
         while self._due and self._due[0][0] <= end:
             at, number, callback = heapq.heappop(self._due)
             if number in self._off:
                 continue
             self.now = max(self.now, at)
             callback()
-            await settle()
+            await settle(self.busy)
         self.now = end
-        await settle()
+        await settle(self.busy)
 
 
-async def settle() -> None:
-    """Until the loop has nothing more to do at once, and writes under way are done."""
-    for _ in range(12):
+async def settle(busy: Callable[[], bool]) -> None:
+    """Until the loop has nothing more to do at once, and no write is under way."""
+    quiet = 0
+    while quiet < 4:
         for _ in range(25):
             await asyncio.sleep(0)
+        quiet = 0 if busy() else quiet + 1
         await asyncio.sleep(0.0005)
+
+
+class CountingRegistry(Registry):
+    """Knows how many writes are under way."""
+
+    writes = 0
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[None]:
+        self.writes += 1
+        try:
+            yield
+        finally:
+            self.writes -= 1
+
+    async def create(self, *args: Any, **options: Any) -> Obj:
+        with self._write():
+            return await super().create(*args, **options)
+
+    async def update(self, *args: Any, **options: Any) -> Obj:
+        with self._write():
+            return await super().update(*args, **options)
+
+    async def patch(self, *args: Any, **options: Any) -> Obj:
+        with self._write():
+            return await super().patch(*args, **options)
+
+    async def delete(self, *args: Any, **options: Any) -> tuple[Obj, bool]:
+        with self._write():
+            return await super().delete(*args, **options)
 
 
 class FakeImages:
@@ -135,14 +168,14 @@ class Bed:
         clock: Clock | None = None,
     ) -> None:
         self.folder = folder
-        self.clock = FakeClock()
+        self.clock = FakeClock(lambda: self.api.writes > 0)
         self._clock: Clock = clock or self.clock
         self.fake = FakeRuntime()
         self.runtime: Runtime = runtime or self.fake
         self.images = FakeImages()
         self._images: Images = images or self.images
         self.tokens = FakeTokens()
-        self.api = Registry(
+        self.api = CountingRegistry(
             ObjectStore(folder / "objects.db"), PermissiveSchemas(), clock=self.clock.time
         )
         self.node = self._node()
@@ -184,7 +217,7 @@ class Bed:
         programs = self.fake.programs
         self.runtime = self.fake = FakeRuntime()
         self.fake.programs = programs
-        self.api = Registry(
+        self.api = CountingRegistry(
             ObjectStore(self.folder / "objects.db"), PermissiveSchemas(), clock=self.clock.time
         )
         self.node = self._node()
