@@ -101,8 +101,8 @@ class Changing:
         if not owned:
             # Before admission: what the cluster adds is nobody's.
             obj = self._owned(resource, None, obj, "", options)
-        obj = created(resource, self._admitted(resource, obj, namespace))
-        metadata = obj["metadata"]
+        obj = self._admitted(resource, obj, namespace)
+        metadata = dict(obj["metadata"])
         if not metadata.get("name") and metadata.get("generateName"):
             for _ in range(8):
                 metadata["name"] = generated_name(metadata["generateName"])
@@ -110,6 +110,7 @@ class Changing:
                     break
         metadata["uid"] = str(uuid.uuid4())
         metadata["creationTimestamp"] = self.now
+        obj = created(resource, obj | {"metadata": metadata})
         if resource.key == DEFINITIONS and metadata.get("name"):
             others = self._memory.current_all(DEFINITIONS)
             obj = settled_definition(obj, others, self.now)

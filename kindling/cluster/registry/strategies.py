@@ -133,6 +133,8 @@ def created(resource: ResourceType, obj: Obj) -> Obj:
     else:
         metadata.pop("generation", None)
     new = obj | {"metadata": metadata}
+    if resource.key == "jobs.batch":
+        new["spec"] = _with_selector(metadata, new.get("spec") or {})
     if "status" not in resource.subresources or resource.key in _KEEPS_STATUS:
         return new
     new.pop("status", None)
@@ -147,6 +149,26 @@ def created(resource: ResourceType, obj: Obj) -> Obj:
             spec["finalizers"] = [*(spec.get("finalizers") or ()), "kubernetes"]
         new["spec"] = spec
     return new
+
+
+def _with_selector(metadata: Obj, spec: Obj) -> Obj:
+    """A job's spec with a selector that is its own, unless it says that it has one by itself."""
+    if spec.get("manualSelector"):
+        return spec
+    uid, name = metadata["uid"], metadata.get("name", "")
+    template = dict(spec.get("template") or {})
+    about = dict(template.get("metadata") or {})
+    mine = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
+    about["labels"] = mine | (about.get("labels") or {})
+    selector = dict(spec.get("selector") or {})
+    chosen = {"batch.kubernetes.io/controller-uid": uid} | (selector.get("matchLabels") or {})
+    selector["matchLabels"] = chosen
+    return spec | {"template": template | {"metadata": about}, "selector": selector}
 
 
 def replaced(resource: ResourceType, new: Obj, old: Obj) -> Obj:

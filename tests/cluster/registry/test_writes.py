@@ -253,3 +253,16 @@ async def test_both_kinds_of_event_are_one_object(cluster: Bench) -> None:
     assert (seen["apiVersion"], seen["note"]) == ("events.k8s.io/v1", "it began")
     assert seen["regarding"]["name"] == "web"
     assert "message" not in seen
+
+
+async def test_a_job_has_a_selector_of_its_own(cluster: Bench) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}
+    made = await cluster.create(builtin("jobs", "batch"), "j", spec={"template": template})
+    uid = made["metadata"]["uid"]
+    assert made["spec"]["selector"] == {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
+    assert made["spec"]["template"]["metadata"]["labels"] == {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": "j",
+        "controller-uid": uid,
+        "job-name": "j",
+    }
