@@ -52,10 +52,10 @@ class _Found:
     names: tuple[Reference, ...]
 
 
-async def load_archive(store: ImageStore, path: Path) -> tuple[Image, ...]:
+async def load_archive(store: ImageStore, path: Path, name: str) -> tuple[Image, ...]:
     """See `ImageStore.load`."""
     try:
-        found = await in_thread(lambda stop: _read(store, path, stop))
+        found = await in_thread(lambda stop: _read(store, path, name, stop))
         images = []
         for item in found:
             image = await store.adopt(
@@ -64,10 +64,10 @@ async def load_archive(store: ImageStore, path: Path) -> tuple[Image, ...]:
                 names=tuple((store.place(name), name.tag) for name in item.names),
             )
             if image is None:
-                raise ArchiveError(f"`{path.name}` holds an image for another kind of machine")
+                raise ArchiveError(f"{name} holds an image for another kind of machine")
             images.append(image)
     except (ManifestError, BlobError, PullError) as error:
-        raise ArchiveError(f"`{path.name}` is no image archive: {error}") from error
+        raise ArchiveError(f"{name} is no image archive: {error}") from error
     return tuple(images)
 
 
@@ -78,7 +78,7 @@ def layer_type(head: bytes) -> str:
     return f"{LAYER}+zstd" if head[:4] == b"\x28\xb5\x2f\xfd" else LAYER
 
 
-def _read(store: ImageStore, path: Path, stop: Event) -> list[_Found]:
+def _read(store: ImageStore, path: Path, name: str, stop: Event) -> list[_Found]:
     with _plain(store, path, stop) as file:
         archive = _Archive(file)
         if archive.has("manifest.json"):
@@ -89,7 +89,7 @@ def _read(store: ImageStore, path: Path, stop: Event) -> list[_Found]:
         if archive.has("index.json"):
             return list(_from_layout(store, archive, stop))
     raise ArchiveError(
-        f"`{path.name}` is no image archive: it has neither `manifest.json` nor `index.json`"
+        f"{name} is no image archive: it has neither `manifest.json` nor `index.json`"
     )
 
 

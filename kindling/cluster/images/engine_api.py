@@ -307,7 +307,7 @@ class EngineApi:
             await _spool(request, path)
 
             async def work(tell: Tell) -> None:
-                for image in await self._store.load(path):
+                for image in await self._store.load(path, "what was sent"):
                     for name in image.names:
                         tell({"stream": f"Loaded image: {shapes.familiar(name)}\n"})
                     if not image.names:

@@ -29,12 +29,14 @@ from kindling.cluster.images.reference import Reference
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["RegistryClient", "RegistryError", "is_loopback"]
+__all__ = ["BACK_OFF_SECS", "RegistryClient", "RegistryError", "is_loopback"]
 
 _CONNECT_SECS = 10.0
 _SILENCE_SECS = 60.0
 _MOST_MANIFEST = 4 * 1024 * 1024
-_BACK_OFF_SECS = (0.3, 1.0, 3.0)
+BACK_OFF_SECS = (0.3, 1.0, 3.0)
+"""How long to wait before each further attempt, where a registry fails for the moment."""
+
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
 _TRIED = re.compile(r"\('([0-9a-fA-F.:]+)', \d+")
 _CHALLENGE = re.compile(r'([a-zA-Z_]+)="([^"]*)"')
@@ -73,14 +75,14 @@ class RegistryClient:
         logins: Sequence[Credentials] = (),
         *,
         scope: str = "pull",
-        back_off: Sequence[float] = _BACK_OFF_SECS,
+        back_off: Sequence[float] | None = None,
     ) -> None:
         host = "registry-1.docker.io" if reference.host == "docker.io" else reference.host
         scheme = "http" if is_loopback(host) else "https"
         self._base = f"{scheme}://{host}/v2/{reference.path}"
         self._path = reference.path
         self._scope = scope
-        self._back_off = tuple(back_off)
+        self._back_off = BACK_OFF_SECS if back_off is None else tuple(back_off)
         self._logins: list[Credentials | None] = [*logins, None]
         self._current: list[Credentials | None] = []
         """The login in use, until an answer shows that it is good."""

@@ -42,7 +42,7 @@ from kindling.cluster.images.tape import LIMITS, Limits
 from kindling.cluster.images.threads import in_thread
 from kindling.cluster.runtime.protocol import RootFs
 
-__all__ = ["ImageInUseError", "ImageStore", "Removed"]
+__all__ = ["OWN", "ImageInUseError", "ImageStore", "Removed"]
 
 OWN = "-"
 """The host that names in our own registry are stored under, since its port may change."""
@@ -321,16 +321,16 @@ class ImageStore:
                 raise BlobError(f"blob {digest} is missing") from error
         self._unpacking.pop(diff_id, None)
 
-    async def load(self, path: Path) -> tuple[Image, ...]:
+    async def load(self, path: Path, name: str = "") -> tuple[Image, ...]:
         """The images of an archive: `docker save` of any version, or an OCI layout, each plain or
-        compressed as a whole.
+        compressed as a whole. `name` is what to call the file in errors.
 
         Raises:
             ArchiveError: It is no such archive; nothing of it is kept.
         """
         from kindling.cluster.images.archive import load_archive
 
-        return await load_archive(self, path)
+        return await load_archive(self, path, name or f"`{path.name}`")
 
     def save(self, references: tuple[str, ...]) -> AsyncIterator[bytes]:
         """An archive of images as `docker load` of any version, and `load`, take it.

@@ -14,6 +14,7 @@ import aiohttp
 import pytest
 
 from kindling.build.registry import RegistryClient as OtherClient
+from kindling.cluster.images import registry_client
 from kindling.cluster.images.asgi import Receive, Request, Scope, Send
 from kindling.cluster.images.credentials import docker_credentials
 from kindling.cluster.images.distribution import Distribution
@@ -115,8 +116,9 @@ async def test_one_that_no_longer_wants_a_pull_does_not_end_it_for_others(
 
 
 async def test_a_registry_that_fails_for_a_moment_is_asked_again(
-    store: ImageStore, remote: Remote, serve: Serve
+    store: ImageStore, remote: Remote, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(registry_client, "BACK_OFF_SECS", (0.0, 0.0))
     remote.fail = [503, 500]
     async with serve(remote) as host:
         assert await store.pull(f"{host}/web:1")
