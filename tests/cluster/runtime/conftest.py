@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from kindling.cluster.runtime.fake import FakeRuntime
 from kindling.cluster.runtime.launcher import LauncherRuntime
@@ -28,11 +29,14 @@ from kindling.cluster.runtime.protocol import (
     ContainerSpec,
     RootFs,
     Runtime,
+    Sandbox,
     SandboxSpec,
     StartError,
 )
 
 NOBODY = 65534
+_numbers = itertools.count(1)
+one_loop = pytest.mark.asyncio(loop_scope="module")
 KINDS = ("fake", "plain", "root", "rootless")
 
 
@@ -44,7 +48,19 @@ class Bench:
     runtime: Any
     folder: Path
     address: str = ""
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    closed: bool = False
+    further: list[str] = field(default_factory=list)
+
+    async def sandbox(self, key: str, hostname: str, **more: bool) -> Sandbox:
+        """One more, for this test."""
+        made: Sandbox = await self.runtime.create_sandbox(SandboxSpec(key, hostname, **more))
+        self.further.append(key)
+        return made
+
+    async def close(self) -> None:
+        """Close the runtime, which no other test gets then."""
+        self.closed = True
+        await self.runtime.close()
 
     def make_folder(self, name: str) -> Path:
         path = self.folder / name
@@ -54,7 +70,7 @@ class Bench:
         return path
 
     def spec(self, *argv: str, **more: Any) -> ContainerSpec:
-        key = more.pop("id", f"c{next(self._numbers)}")
+        key = more.pop("id", f"c{next(_numbers)}")
         more.setdefault("root", RootFs(host=True))
         more.setdefault("sandbox", "pod")
         return ContainerSpec(id=key, folder=self.make_folder(key), argv=argv, **more)
@@ -93,10 +109,15 @@ def interpreter_of(kind: str) -> tuple[str, ...]:
 @pytest.fixture
 def space() -> Iterator[Path]:
     """A folder that nobody may enter too, which pytest's own are not."""
-    path = Path(tempfile.mkdtemp(prefix="kindling-runtime-"))
-    path.chmod(0o755)
+    path = make_space()
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+def make_space() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="kindling-runtime-"))
+    path.chmod(0o755)
+    return path
 
 
 async def make_runtime(kind: str, folder: Path) -> Runtime:
@@ -118,15 +139,37 @@ async def make_runtime(kind: str, folder: Path) -> Runtime:
     return runtime
 
 
-@pytest.fixture
-async def bench(request: pytest.FixtureRequest, space: Path) -> AsyncIterator[Bench]:
-    """The kind is the parameter; `root` without one."""
-    kind = getattr(request, "param", "root")
-    runtime = await make_runtime(kind, space / "runtime")
-    made = Bench(kind, runtime, space)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def runtimes() -> AsyncIterator[dict[str, tuple[Runtime, Path]]]:
+    """Started once for the tests of a module, which take it away when they close it."""
+    made: dict[str, tuple[Runtime, Path]] = {}
     try:
-        sandbox = await runtime.create_sandbox(SandboxSpec("pod", "web-1"))
-        made.address = sandbox.address
         yield made
     finally:
-        await runtime.close()
+        for runtime, folder in made.values():
+            await runtime.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def bench(
+    request: pytest.FixtureRequest, space: Path, runtimes: dict[str, tuple[Runtime, Path]]
+) -> AsyncIterator[Bench]:
+    """The kind is the parameter. A module of such tests is marked with `one_loop`."""
+    kind: str = request.param
+    if kind not in runtimes:
+        folder = make_space()
+        runtimes[kind] = await make_runtime(kind, folder / "runtime"), folder
+    runtime, folder = runtimes[kind]
+    made = Bench(kind, runtime, space)
+    sandbox = await runtime.create_sandbox(SandboxSpec("pod", "web-1"))
+    made.address = sandbox.address
+    try:
+        yield made
+    finally:
+        if made.closed:
+            del runtimes[kind]
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            for key in ("pod", *made.further):
+                await runtime.remove_sandbox(key)

@@ -10,9 +10,9 @@ import pytest
 
 from kindling.cluster.model.streams import ExecRequest
 from kindling.cluster.runtime.protocol import Mount, RootFs, StartError
-from tests.cluster.runtime.conftest import Bench
+from tests.cluster.runtime.conftest import Bench, one_loop
 
-pytestmark = pytest.mark.parametrize("bench", ["root", "rootless"], indirect=True)
+pytestmark = [one_loop, pytest.mark.parametrize("bench", ["root", "rootless"], indirect=True)]
 
 
 async def test_a_target_with_dots_stays_in_the_container(bench: Bench, space: Path) -> None:

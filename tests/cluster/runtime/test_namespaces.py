@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from kindling.cluster.model.streams import ExecRequest
-from kindling.cluster.runtime.protocol import Mount, RootFs, SandboxSpec, StartError
-from tests.cluster.runtime.conftest import Bench
+from kindling.cluster.runtime.protocol import Mount, RootFs, StartError
+from tests.cluster.runtime.conftest import Bench, one_loop
 
-pytestmark = pytest.mark.parametrize("bench", ["root", "rootless"], indirect=True)
+pytestmark = [one_loop, pytest.mark.parametrize("bench", ["root", "rootless"], indirect=True)]
 
 
 async def test_the_app_is_process_one_and_alone(bench: Bench) -> None:
@@ -24,7 +24,7 @@ async def test_the_app_is_process_one_and_alone(bench: Bench) -> None:
 
 
 async def test_a_pod_has_its_own_address_and_reaches_the_node_and_other_pods(bench: Bench) -> None:
-    other = await bench.runtime.create_sandbox(SandboxSpec("other", "web-2"))
+    other = await bench.sandbox("other", "web-2")
     assert bench.address.startswith("10.199.")
     assert len({other.address, bench.address, bench.runtime.node_address}) == 3
     serve = (
@@ -68,7 +68,7 @@ async def test_containers_of_a_pod_share_network_host_name_and_shared_memory(ben
 
 
 async def test_a_pod_on_the_nodes_network_has_its_address(bench: Bench) -> None:
-    node = await bench.runtime.create_sandbox(SandboxSpec("node", "n", host_network=True))
+    node = await bench.sandbox("node", "n", host_network=True)
     assert node.address == bench.runtime.node_address
     said, _ = await bench.shell("cat /proc/net/dev; hostname", sandbox="node")
     assert "kindling0" in said
@@ -76,7 +76,7 @@ async def test_a_pod_on_the_nodes_network_has_its_address(bench: Bench) -> None:
 
 
 async def test_processes_can_be_shared_in_a_pod(bench: Bench) -> None:
-    await bench.runtime.create_sandbox(SandboxSpec("both", "b", shared_pids=True))
+    await bench.sandbox("both", "b", shared_pids=True)
     first = await bench.run("sleep", "4321", sandbox="both")
     said, _ = await bench.shell("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", sandbox="both")
     assert "sleep 4321" in said

@@ -12,9 +12,9 @@ import pytest
 
 from kindling.cluster.model.streams import ExecRequest
 from kindling.cluster.runtime.protocol import SandboxSpec, StartError
-from tests.cluster.runtime.conftest import KINDS, Bench
+from tests.cluster.runtime.conftest import KINDS, Bench, one_loop
 
-pytestmark = pytest.mark.parametrize("bench", KINDS, indirect=True)
+pytestmark = [one_loop, pytest.mark.parametrize("bench", KINDS, indirect=True)]
 
 
 async def test_a_container_says_its_words_and_ends(bench: Bench) -> None:
@@ -156,7 +156,7 @@ async def test_removing_a_sandbox_kills_what_is_in_it(bench: Bench) -> None:
 
 async def test_closing_the_runtime_kills_everything(bench: Bench) -> None:
     containers = [await bench.run("sleep", "1000") for _ in range(3)]
-    await bench.runtime.close()
+    await bench.close()
     assert [(await c.wait()).code for c in containers] == [137] * 3
 
 
