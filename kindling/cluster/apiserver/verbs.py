@@ -11,7 +11,6 @@ from kindling.cluster.apiserver.forms import Forms
 from kindling.cluster.apiserver.negotiation import negotiate
 from kindling.cluster.apiserver.options import delete_options, selection, write_options
 from kindling.cluster.apiserver.paths import Target
-from kindling.cluster.apiserver.scales import scale_of
 from kindling.cluster.apiserver.watching import serve_watch
 from kindling.cluster.model.api import Api, Listing, Obj, PatchType, Selection
 from kindling.cluster.model.resource import ResourceType
@@ -84,7 +83,8 @@ class Verbs:
 
     def find(self, resource: ResourceType, target: Target) -> Obj:
         """Raises `ApiError` 404."""
-        found = self._api.get(resource, target.name, target.namespace)
+        find = self._api.scale if target.subresource == "scale" else self._api.get
+        found = find(resource, target.name, target.namespace)
         if found is None:
             raise not_found(resource.plural, target.name, resource.group)
         return found
@@ -94,8 +94,6 @@ class Verbs:
     async def _get(self, exchange: Exchange, resource: ResourceType, target: Target) -> None:
         form = negotiate(exchange.headers.get("accept", ""))
         found = self.find(resource, target)
-        if target.subresource == "scale":
-            found = scale_of(self._api, resource, found)
         await self._forms.reply(exchange, resource, found, form)
 
     async def _list_or_watch(
@@ -148,8 +146,9 @@ class Verbs:
         scale = target.subresource == "scale"
         obj = await read_object(exchange, resource, scale=scale)
         obj = _named_as_in_path(obj, resource, target)
+        before = self._api.get(resource, target.name, target.namespace)
         made = await self._api.update(resource, obj, target.subresource, options)
-        await self._reply_written(exchange, resource, target, made, form)
+        await self._forms.reply(exchange, resource, made, form, 201 if before is None else 200)
 
     async def _patch(self, exchange: Exchange, resource: ResourceType, target: Target) -> None:
         form = negotiate(exchange.headers.get("accept", ""))
@@ -166,21 +165,7 @@ class Verbs:
             subresource=target.subresource,
             options=options,
         )
-        status = 201 if before is None else 200
-        await self._reply_written(exchange, resource, target, made, form, status)
-
-    async def _reply_written(
-        self,
-        exchange: Exchange,
-        resource: ResourceType,
-        target: Target,
-        made: Obj,
-        form: Any,
-        status: int = 200,
-    ) -> None:
-        if target.subresource == "scale" and made.get("kind") != "Scale":
-            made = scale_of(self._api, resource, made)
-        await self._forms.reply(exchange, resource, made, form, status)
+        await self._forms.reply(exchange, resource, made, form, 201 if before is None else 200)
 
     async def _delete(self, exchange: Exchange, resource: ResourceType, target: Target) -> None:
         form = negotiate(exchange.headers.get("accept", ""))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kindling.cluster.apiserver.scales import selector_text
 from kindling.cluster.model.api import Obj
+from kindling.cluster.registry.scales import selector_text
 
 __all__ = ["condition", "containers", "labels", "shortened", "template_cells"]
 
@@ -20,7 +20,10 @@ def containers(template: Obj | None) -> tuple[str, str]:
 
 def labels(given: Any) -> str:
     """A map of labels or a label selector; `<none>` for an empty one."""
-    return selector_text(given) or "<none>"
+    if not isinstance(given, dict):
+        return "<none>"
+    structured = "matchLabels" in given or "matchExpressions" in given
+    return selector_text(given if structured else {"matchLabels": given}) or "<none>"
 
 
 def template_cells(obj: Obj) -> list[Any]:
