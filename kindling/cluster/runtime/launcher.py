@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
+from kindling.cluster.runtime.egress import Egress
 from kindling.cluster.runtime.launch.wire import Message
 from kindling.cluster.runtime.protocol import Isolation, StartError
 from kindling.cluster.runtime.spawned import SpawnedRuntime
@@ -31,6 +33,7 @@ class LauncherRuntime(SpawnedRuntime):
         super().__init__(folder, interpreter)
         self._config: Message = {"mode": "spaces", "pods": pods, "services": services}
         self._isolation = Isolation(True, True, True, False, False)
+        self._egress: Egress | None = None
 
     @property
     def isolation(self) -> Isolation:
@@ -42,8 +45,15 @@ class LauncherRuntime(SpawnedRuntime):
             return
         if sys.platform != "linux":
             raise StartError("namespaces are a matter of Linux")
-        ready = await self._begin(self._config)
-        missing = []
+        ready, fds = await self._begin(self._config)
+        missing = [
+            "network: what leaves the cluster is TCP alone, and not from pods on the node's network"
+        ]
+        if fds:
+            self._egress = Egress(socket.socket(fileno=fds[0]))
+            await self._egress.start()
+        else:
+            missing = [f"network: pods reach nothing outside: {ready['why_no_egress']}"]
         if not ready["memory"]:
             missing.append(
                 f"memory: limits are watched, not enforced by the kernel: {ready['why_memory']}"
@@ -63,3 +73,9 @@ class LauncherRuntime(SpawnedRuntime):
             users=not ready["single"],
             missing=tuple(missing),
         )
+
+    async def close(self) -> None:
+        if self._egress is not None:
+            await self._egress.close()
+            self._egress = None
+        await super().close()

@@ -49,7 +49,7 @@ class Link:
         self._channel: Channel | None = None
         self._quick: socket.socket | None = None
         self._guard: subprocess.Popen[bytes] | None = None
-        self._ready: asyncio.Future[Message] | None = None
+        self._ready: asyncio.Future[tuple[Message, tuple[int, ...]]] | None = None
         self._gone = asyncio.Event()
         self._closing = False
         self._writing = False
@@ -63,8 +63,9 @@ class Link:
         """Of the guard."""
         return self._guard.pid if self._guard is not None else 0
 
-    async def start(self, config: Message) -> Message:
-        """What the launcher says of itself. Raises `StartError` with its reason why it cannot."""
+    async def start(self, config: Message) -> tuple[Message, tuple[int, ...]]:
+        """What the launcher says of itself, and what it hands over. Raises `StartError` with its
+        reason why it cannot."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         quick, answers = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -84,7 +85,7 @@ class Link:
         self._post(config)
         try:
             async with asyncio.timeout(_READY_SECS):
-                message = await self._ready
+                message, fds = await self._ready
         except TimeoutError:
             await self.close()
             raise StartError("the launcher does not answer") from None
@@ -94,7 +95,7 @@ class Link:
         if "failed" in message:
             await self.close()
             raise StartError(message["failed"])
-        return message
+        return message, fds
 
     async def ask(
         self, message: Message, fds: tuple[int, ...] = ()
@@ -183,7 +184,7 @@ class Link:
             return
         if "ready" in message or "failed" in message:
             if self._ready is not None and not self._ready.done():
-                self._ready.set_result(message)
+                self._ready.set_result((message, fds))
             return
         future = self._asked.pop(message["id"], None)
         if future is None or future.done():
@@ -207,7 +208,7 @@ class Link:
             self._quick.close()
         self._gone.set()
         if self._ready is not None and not self._ready.done():
-            self._ready.set_result({"failed": self._last_words()})
+            self._ready.set_result(({"failed": self._last_words()}, ()))
         for future in self._asked.values():
             if not future.done():
                 future.set_exception(StartError(_LOST, "CreateContainerError"))

@@ -130,14 +130,14 @@ class SpawnedRuntime:
         """Of the launcher's guard, whose death is that of all; 0 when there is none."""
         return self._link.pid if self._link is not None and self._link.alive else 0
 
-    async def _begin(self, config: Message) -> Message:
+    async def _begin(self, config: Message) -> tuple[Message, tuple[int, ...]]:
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "launcher.log"
         link = Link(log, self._on_exit, self._on_lost, self._interpreter)
-        ready = await link.start({**config, "folder": str(self._folder)})
+        ready, fds = await link.start({**config, "folder": str(self._folder)})
         self._link = link
         self._address = ready["address"]
-        return ready
+        return ready, fds
 
     async def close(self) -> None:
         if self._link is not None:

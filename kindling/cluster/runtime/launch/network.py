@@ -12,6 +12,8 @@ import socket
 
 from kindling.cluster.runtime.launch import kernel
 from kindling.cluster.runtime.launch.netlink import Netlink
+from kindling.cluster.runtime.launch.redirect import redirect
+from kindling.cluster.runtime.launch.refusal import reason_of
 
 __all__ = ["NodeNetwork", "PodNetwork"]
 
@@ -60,6 +62,7 @@ class NodeNetwork:
 
     def __init__(self, pods: str, services: str) -> None:
         base, _, prefix = pods.partition("/")
+        self._pods = pods
         self._base, self._prefix = _number(base), int(prefix)
         self.address = _text(self._base + 1)
         self._services = services
@@ -80,6 +83,19 @@ class NodeNetwork:
         network, _, prefix = self._services.partition("/")
         self._netlink.add_local(network, int(prefix), loopback)
         _sysctl("net/ipv4/ip_forward", "1")
+
+    def leave(self) -> tuple[int, str]:
+        """A listening socket that all TCP of pods to other networks is sent to, or -1 and why
+        not."""
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.bind((self.address, 0))
+            listener.listen(512)
+            redirect(listener.getsockname()[1], (self._pods, self._services))
+        except OSError as error:
+            listener.close()
+            return -1, f"{error.filename or 'socket'}: {reason_of(error)}"
+        return listener.detach(), ""
 
     def add_pod(self, hostname: str, *, own_network: bool) -> PodNetwork:
         """New namespaces, with an address of their own unless the pod is to have the node's."""

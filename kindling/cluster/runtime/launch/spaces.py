@@ -72,8 +72,10 @@ class Launcher(Loop):
         kernel.mount("tmpfs", self._folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
         self._network.begin()
         self.watch(self._holder)
+        listener, why = self._network.leave()
         self.channel.post(
             {
+                "why_no_egress": why,
                 "ready": True,
                 "address": self._network.address,
                 "memory": self._groups.memory,
@@ -82,7 +84,9 @@ class Launcher(Loop):
                 "single": self._users.single,
                 "why_single": self._users.why,
                 "rootless": self._users.own_namespace,
-            }
+            },
+            (listener,) if listener >= 0 else (),
+            close=True,
         )
         super().run()
 
