@@ -6,7 +6,9 @@ disk, so that the node may ask at any time.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -56,12 +58,22 @@ class CacheEntry:
 
 
 class Catalogue:
-    """The file `path`, which one process at a time holds. Use on one thread."""
+    """The file `path`, which one process at a time holds. Use on one thread.
+
+    One that is damaged is put aside as `.broken`, and all images with it. Writes raise `OSError`
+    (a full disk).
+    """
 
     def __init__(self, path: Path) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
+        self._path = path
+        try:
+            self._db = _open(path)
+        except sqlite3.DatabaseError:
+            # What is listed here can be had again; a cluster that does not start helps nobody.
+            os.replace(path, path.with_suffix(".broken"))
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            self._db = _open(path)
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, _VERSION):
             # What is listed here can be pulled and built again; a guess at it could not be undone.
@@ -174,10 +186,33 @@ class Catalogue:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            full = "full" in str(error)
+            number = errno.ENOSPC if full else errno.EIO
+            raise OSError(number, os.strerror(number), str(self._path)) from error
         except BaseException:
-            self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
-        self._db.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise sqlite3.DatabaseError("damaged")
+    except BaseException:
+        db.close()
+        raise
+    return db

@@ -88,7 +88,8 @@ class EngineApi:
             case "POST", "/build":
                 await self._build(request)
             case "POST", "/build/prune":
-                await request.json(200, {"CachesDeleted": [], "SpaceReclaimed": 0})
+                freed = self._store.prune_builds()
+                await request.json(200, {"CachesDeleted": [], "SpaceReclaimed": freed})
             case "GET", "/images/json":
                 await self._list(request)
             case "POST", "/images/create":

@@ -385,6 +385,14 @@ class ImageStore:
         self._refresh()
         return Removed(untagged, deleted)
 
+    def prune_builds(self) -> int:
+        """Forget every step of a build that could be used again; the bytes that this freed."""
+        before = self._live()
+        freed = sum(entry.size for entry in self.catalogue.cache())
+        self.catalogue.uncache([entry.key for entry in self.catalogue.cache()])
+        self._free(before)
+        return freed
+
     def forget_manifest(self, repository: str, digest: str, tag: str = "") -> None:
         """Take a manifest out of a stored repository, or just one tag of it."""
         names = [
@@ -417,8 +425,7 @@ class ImageStore:
         return path
 
     def prune(self) -> Removed:
-        """Remove every image that has no name and that nobody uses, and the builds' cache."""
-        self.catalogue.uncache([entry.key for entry in self.catalogue.cache()])
+        """Remove every image that has no name and that nobody uses."""
         loose = [image for image in self._images if not self._names.get(image)]
         return Removed(deleted=self._drop([image for image in loose if not self._used(image)]))
 
@@ -444,12 +451,16 @@ class ImageStore:
         before = self._live()
         self.catalogue.forget(manifests=rows, held=held)
         self._refresh()
-        after = self._live()
-        for digest in before[0] - after[0]:
-            self.blobs.remove(digest)
-        for diff_id in before[1] - after[1]:
-            self.layers.remove(diff_id)
+        self._free(before)
         return tuple(image for image in images if image not in self._images)
+
+    def _free(self, before: tuple[set[str], set[str]]) -> None:
+        """Remove the blobs and layers that something named before, and nothing does now."""
+        blobs, layers = self._live()
+        for digest in before[0] - blobs:
+            self.blobs.remove(digest)
+        for diff_id in before[1] - layers:
+            self.layers.remove(diff_id)
 
     def collect(self, *, grace: float = _GRACE_SECS) -> None:
         """Remove every blob and layer that nothing names, blobs once they are `grace` seconds

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -202,6 +204,65 @@ async def test_an_image_in_use_is_kept(store: ImageStore, tmp_path: Path) -> Non
         assert content(image, "bin/sh") == b"#!"
     store.prune()
     assert not image.root.layers[0].exists()
+
+
+async def test_a_damaged_list_of_images_is_put_aside(tmp_path: Path) -> None:
+    first = ImageStore(tmp_path / "s")
+    await first.load(docker_archive(tmp_path / "a.tar", ["web:1"], [BASE]))
+    first.close()
+    (tmp_path / "s/images.db").write_bytes(b"this is no database at all" * 100)
+    second = ImageStore(tmp_path / "s")
+    assert second.find("web:1") is None
+    assert (tmp_path / "s/images.broken").exists()
+    await second.load(tmp_path / "a.tar")
+    assert second.find("web:1") is not None
+    second.close()
+
+
+KILLED = """
+import asyncio, os, sys, threading
+from pathlib import Path
+from kindling.cluster.images.store import ImageStore
+
+store = ImageStore(Path(sys.argv[1]))
+
+async def work():
+    for path in sys.argv[3:]:
+        await store.load(Path(path))
+        print(path, flush=True)
+
+threading.Timer(float(sys.argv[2]), lambda: os.kill(os.getpid(), 9)).start()
+asyncio.run(work())
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.005, 0.02, 0.05])
+def test_a_process_killed_while_it_loads_leaves_whole_images_or_none(
+    tmp_path: Path, seconds: float
+) -> None:
+    paths = []
+    for at in range(6):
+        nodes = [Node(f"d{n}/f{at}", os.urandom(2000)) for n in range(200)]
+        paths.append(str(docker_archive(tmp_path / f"{at}.tar", [f"w:{at}"], [make_tar(nodes)])))
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path / "s"), str(seconds), *paths],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert done.returncode == -9
+    acknowledged = done.stdout.decode().split()
+    again = ImageStore(tmp_path / "s")
+    try:
+        for path in acknowledged:
+            assert again.find(f"w:{Path(path).stem}") is not None
+        for image in again.all()[:-1]:
+            assert sum(1 for it in image.root.layers[0].rglob("f*") if it.is_file()) == 200
+        assert os.listdir(tmp_path / "s/tmp") == []
+        assert len(os.listdir(tmp_path / "s/layers")) == len(again.all()) - 1
+        assert len(os.listdir(tmp_path / "s/blobs/sha256")) == 3 * (len(again.all()) - 1)
+    finally:
+        again.close()
 
 
 async def test_a_name_moves_to_the_newest_image(store: ImageStore, tmp_path: Path) -> None:
