@@ -62,6 +62,7 @@ _KEPT = {
     ("JobStatus", "terminating"),
     ("MutatingWebhook", "timeoutSeconds"),
     ("PodSpec", "priority"),
+    ("StatefulSetStatus", "availableReplicas"),
     ("ValidatingWebhook", "timeoutSeconds"),
     ("VolumeNodeResources", "count"),
 }
@@ -100,6 +101,9 @@ _PLAIN_STRINGS = {
     ("Subject", "apiGroup"),
 }
 _POINTER_STRINGS = {
+    ("EndpointPort", "name"),
+    ("GRPCAction", "service"),
+    ("HostPathVolumeSource", "type"),
     ("PersistentVolumeClaimSpec", "storageClassName"),
     ("PersistentVolumeClaimSpec", "volumeAttributesClassName"),
     ("PersistentVolumeSpec", "volumeAttributesClassName"),
