@@ -141,7 +141,7 @@ class CronJobController(Controller):
             )
             return again
         name = f"{name_of(cron)}-{int(due) // 60}"
-        active = list(status.get("active") or ())
+        active: list[Obj] = list(status.get("active") or ())
         if any(one.get("name") == name for one in active):
             return again
         if any(name_of(job) == name for job in jobs):

@@ -45,13 +45,16 @@ class PodGarbage(Controller):
         if change.resource.key == NODES.key:
             relevant = change.type is ChangeType.DELETED or change.before is None
         else:
-            pod, before = change.object, change.before
-            relevant = change.type is not ChangeType.DELETED and (
-                before is None
-                or finished(pod) != finished(before)
-                or terminating(pod) != terminating(before)
-            )
+            relevant = change.type is not ChangeType.DELETED and self._doubtful(change)
         return (("", "all"),) if relevant else ()
+
+    def _doubtful(self, change: Change) -> bool:
+        """Whether a pod has just ended, is on its way out unbound, or is on no node of ours."""
+        pod, before = change.object, change.before
+        node = pod["spec"].get("nodeName")
+        if finished(pod) and (before is None or not finished(before)):
+            return True
+        return self.api.get(NODES, str(node)) is None if node else terminating(pod)
 
     async def reconcile(self, key: Key) -> float | None:  # noqa: ARG002  # there is but one
         nodes = {name_of(node) for node in self.api.select(NODES)}

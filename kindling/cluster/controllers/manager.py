@@ -68,6 +68,7 @@ class Controllers:
             for controller in self._controllers
         ]
         self._custom: dict[str, asyncio.Task[None]] = {}
+        self._audience: dict[str, list[tuple[Controller, WorkQueue]]] = {}
 
     @property
     def idle(self) -> bool:
@@ -125,16 +126,25 @@ class Controllers:
     def _hand_out(self, change: Change) -> None:
         if change.type is ChangeType.BOOKMARK:
             return
-        for controller, queue in zip(self._controllers, self._queues, strict=True):
-            if not controller.everything and not any(
-                kind.key == change.resource.key for kind in controller.kinds
-            ):
-                continue
+        for controller, queue in self._listeners(change.resource.key):
             try:
                 for key in controller.keys(change):
                     queue.add(key)
             except Exception:
                 _log.exception("%s cannot tell what a change concerns", controller.name)
+
+    def _listeners(self, key: str) -> Sequence[tuple[Controller, WorkQueue]]:
+        """Who wants to hear of a resource."""
+        found = self._audience.get(key)
+        if found is None:
+            found = self._audience[key] = [
+                (controller, queue)
+                for controller, queue in zip(self._controllers, self._queues, strict=True)
+                if any(kind.key == key for kind in controller.kinds)
+                # Events are nobody's owners, and there are too many of them to be asked about.
+                or (controller.everything and not key.startswith("events"))
+            ]
+        return found
 
     def _sync_custom(self, tasks: asyncio.TaskGroup) -> None:
         """Watch the custom resources that are served now, and no others."""
