@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import codecs
-import contextlib
 import os
 import stat
 import uuid
@@ -16,7 +15,7 @@ from threading import Event
 from kindling.cluster.images.blobs import remove_tree
 from kindling.cluster.images.dockerfile import DockerfileError
 from kindling.cluster.images.layer_tar import END, changes, entry_bytes
-from kindling.cluster.images.rootview import RootView
+from kindling.cluster.images.rootview import RootView, is_opaque
 from kindling.cluster.images.store import ImageStore
 from kindling.cluster.images.threads import in_thread
 from kindling.cluster.runtime.protocol import (
@@ -32,7 +31,7 @@ __all__ = ["BuildFailedError", "Command", "read_table", "run_command"]
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MACHINE_FILES = ("etc/resolv.conf", "etc/hosts")
-_PLACES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname", "etc", "run")
+_PLACES = ("proc", "sys", "dev", "etc/resolv.conf", "etc/hosts", "etc/hostname")
 """What the runtime may have made only to mount something there."""
 
 
@@ -187,16 +186,10 @@ def _keep(
     store: ImageStore, view: RootView, upper: Path, mounts: tuple[Mount, ...], stop: Event
 ) -> tuple[str, str, int]:
     """Make a layer of the private one. Blocking."""
-    places = [mount.target.strip("/") for mount in mounts]
-    for place in (*places, *_PLACES):
-        while place and view.stat(place) is None:
-            path = upper / place
-            with contextlib.suppress(OSError):  # it holds something, or is not there
-                if path.is_dir():
-                    path.rmdir()
-                elif path.stat().st_size == 0:
-                    path.unlink()
-            place = os.path.dirname(place) if place in places else ""
+    for mount in mounts:
+        _unmake(view, upper, mount.target.strip("/"))
+    for place in _PLACES:
+        _unmake(view, upper, place)
     writer = store.blobs.writer()
     size = 0
     try:
@@ -211,6 +204,32 @@ def _keep(
         writer.abort()
     store.layers.adopt(upper, digest, size)
     return digest, digest, writer.size
+
+
+def _unmake(view: RootView, upper: Path, place: str) -> None:
+    """Take out of a private layer what was made only to mount something there: an empty file or
+    folder that the image lacks, and the folders above that are then as they were."""
+    while place:
+        path = upper / place
+        below = view.stat(place)
+        try:
+            info = path.lstat()
+            if stat.S_ISDIR(info.st_mode):
+                same = below is not None and (below.st_mode, below.st_uid, below.st_gid) == (
+                    info.st_mode,
+                    info.st_uid,
+                    info.st_gid,
+                )
+                if (below is not None and not same) or is_opaque(str(path)):
+                    return
+                path.rmdir()
+            elif below is None and info.st_size == 0 and stat.S_ISREG(info.st_mode):
+                path.unlink()
+            else:
+                return
+        except OSError:
+            return  # it is not there, or holds something
+        place = os.path.dirname(place)
 
 
 def _owner(info: os.stat_result) -> tuple[int, int]:

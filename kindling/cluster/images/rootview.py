@@ -11,7 +11,7 @@ from typing import Protocol
 from kindling.cluster.images.unpack import OPAQUE
 from kindling.files.ignore import Ignore
 
-__all__ = ["ContextTree", "FileTree", "RootView"]
+__all__ = ["ContextTree", "FileTree", "RootView", "is_opaque"]
 
 _MOST_LINKS = 40
 
@@ -162,7 +162,7 @@ def _state(layer: str, path: str) -> str:
     for part in path.split("/") if path else []:
         if not stat.S_ISDIR(info.st_mode):
             return "hidden"
-        opaque = opaque or (at != layer and _is_opaque(at))
+        opaque = opaque or (at != layer and is_opaque(at))
         at = f"{at}/{part}"
         try:
             info = os.lstat(at)
@@ -172,14 +172,15 @@ def _state(layer: str, path: str) -> str:
             return "hidden"
     if not stat.S_ISDIR(info.st_mode):
         return "file"
-    return "opaque" if opaque or (at != layer and _is_opaque(at)) else "folder"
+    return "opaque" if opaque or (at != layer and is_opaque(at)) else "folder"
 
 
 def _is_whiteout(info: os.stat_result) -> bool:
     return stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
 
 
-def _is_opaque(path: str) -> bool:
+def is_opaque(path: str) -> bool:
+    """Whether a folder of a layer hides what lower layers have there."""
     try:
         return os.getxattr(path, OPAQUE, follow_symlinks=False) == b"y"
     except OSError:
