@@ -28,6 +28,7 @@ from kindling.cluster.registry.definitions import DEFINITIONS, settled_definitio
 from kindling.cluster.registry.deletion import namespace_refusal, timestamp
 from kindling.cluster.registry.memory import Key, Memory
 from kindling.cluster.registry.names import generated_name
+from kindling.cluster.registry.patches import unfit_patch
 from kindling.cluster.registry.served import Served
 from kindling.cluster.registry.strategies import (
     created,
@@ -130,9 +131,11 @@ class Changing:
         options: WriteOptions,
         *,
         owned: bool = False,
+        patch: Any = None,
     ) -> Obj:
-        """The next state of `old`, or `old` itself when nothing changes. Raises `ApiError`."""
-        asked = self._understood(resource, asked, options)
+        """The next state of `old`, or `old` itself when nothing changes. `patch` is what made
+        `asked`, if anything did. Raises `ApiError`."""
+        asked = self._understood(resource, asked, options, patch)
         before = old["metadata"]
         self._check_identity(resource, before, asked)
         metadata = dict(asked["metadata"])
@@ -244,24 +247,32 @@ class Changing:
     def place(self, resource: ResourceType, name: str, namespace: str) -> Key:
         return (storage_key(resource), namespace if resource.namespaced else "", name)
 
-    def _understood(self, resource: ResourceType, obj: Obj, options: WriteOptions) -> Obj:
+    def _understood(
+        self, resource: ResourceType, obj: Obj, options: WriteOptions, patch: Any = None
+    ) -> Obj:
+        """The object with the fields of its kind alone. Raises `ApiError`: 400 for an object that
+        cannot be read, 422 for a patch that makes one."""
         kind, version = obj.get("kind"), obj.get("apiVersion")
+        handled = f"cannot be handled as a {resource.kind}"
         if kind not in (None, "", resource.kind) or version not in (None, "", resource.api_version):
-            raise bad_request(
-                f'{kind} in version "{version}" cannot be handled as a {resource.kind}: no kind'
-                f' "{kind}" is registered for version "{version}"'
-                if version != resource.api_version
-                else f'{kind} in version "{version}" cannot be handled as a {resource.kind}'
-            )
+            said = f'{kind} in version "{version}" {handled}'
+            if version != resource.api_version:
+                said += f': no kind "{kind}" is registered for version "{version}"'
+            raise bad_request(said)
         obj = obj | {"apiVersion": resource.api_version, "kind": resource.kind}
         if not isinstance(obj.get("metadata") or {}, dict):
             raise bad_request("json: cannot unmarshal metadata into Go value of type v1.ObjectMeta")
-        obj, unknown = self._schemas.of(resource).prune(obj)
+        try:
+            obj, unknown = self._schemas.of(resource).prune(obj)
+        except ApiError as error:
+            if patch is None or error.code != 400:
+                raise
+            raise unfit_patch(patch, error.message.partition(f"{handled}: ")[2]) from error
         if unknown and options.field_validation == "Strict":
-            raise bad_request(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a'
-                f" {resource.kind}: strict decoding error: {', '.join(unknown)}"
-            )
+            said = f"strict decoding error: {', '.join(unknown)}"
+            if patch is not None:
+                raise unfit_patch(patch, said)
+            raise bad_request(f'{resource.kind} in version "{resource.version}" {handled}: {said}')
         if unknown and options.field_validation == "Warn" and options.warn is not None:
             for told in unknown:
                 options.warn(told)
@@ -327,8 +338,10 @@ class Changing:
                 resource.plural,
                 name,
                 resource.group,
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta:"
-                f" {before['uid']}",
+                "StorageError: invalid object, Code: 4, Key:"
+                f" /registry/{'/'.join(filter(None, (resource.plural, namespace, name)))},"
+                " ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in"
+                f" precondition: {uid}, UID in object meta: {before['uid']}",
             )
         version = metadata.get("resourceVersion")
         if not version:

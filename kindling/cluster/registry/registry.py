@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
+
 from kindling.cluster.model.api import (
     DeleteOptions,
     Listing,
@@ -39,6 +41,15 @@ __all__ = ["Registry"]
 _ANY = Selection()
 _PLAIN = WriteOptions()
 _DELETE = DeleteOptions()
+
+
+_log = structlog.get_logger("kindling.cluster")
+
+
+def _tell(task: asyncio.Task[None]) -> None:
+    """Say at once that the housekeeping has failed; `close` raises it."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("the registry's housekeeping failed", exc_info=error)
 
 
 class Registry:
@@ -74,6 +85,7 @@ class Registry:
         self._memory.open()
         self._served.load()
         self._running = asyncio.create_task(self._housekeeping.run(), name="registry-housekeeping")
+        self._running.add_done_callback(_tell)
 
     async def close(self) -> None:
         """End every watch, finish the writes under way, and close the database."""

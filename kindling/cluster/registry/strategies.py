@@ -206,6 +206,9 @@ def status_replaced(resource: ResourceType, new: Obj, old: Obj) -> Obj:
     made["metadata"] = metadata
     if "status" in new:
         made["status"] = new["status"]
+        quality = (old.get("status") or {}).get("qosClass")
+        if resource.key == "pods" and quality and "qosClass" not in (new["status"] or {}):
+            made["status"] = new["status"] | {"qosClass": quality}
     return made
 
 

@@ -109,6 +109,7 @@ class Writer:
         options: WriteOptions,
         *,
         owned: bool = False,
+        patch: Any = None,
     ) -> Obj:
         """Replace by what was asked for, in the form that the subresource has."""
         old = view(stored, resource)
@@ -128,7 +129,9 @@ class Writer:
             case "ephemeralcontainers":
                 self._same_version(resource, key, asked, old)
                 asked = with_ephemeral(old, asked)
-        new = self._changing.next(resource, old, asked, subresource, options, owned=owned)
+        new = self._changing.next(
+            resource, old, asked, subresource, options, owned=owned, patch=patch
+        )
         return await self._finish(resource, key, stored, new, options)
 
     async def patch(
@@ -161,7 +164,7 @@ class Writer:
                     resource, old, patch, patch_type, subresource, options
                 )
                 return await self._asked(
-                    resource, key, stored, asked, subresource, options, owned=owned
+                    resource, key, stored, asked, subresource, options, owned=owned, patch=patch
                 )
             if not owned or subresource:
                 raise not_found(resource.plural, name, resource.group)

@@ -147,7 +147,7 @@ async def refused(code: int, doing: Awaitable[object]) -> None:
 
 
 @given(steps=steps, data=st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_lists_and_watches_agree_with_a_naive_store(
     steps: list[tuple[str, str, str]], data: st.DataObject
 ) -> None:

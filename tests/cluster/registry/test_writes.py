@@ -266,3 +266,32 @@ async def test_a_job_has_a_selector_of_its_own(cluster: Bench) -> None:
         "controller-uid": uid,
         "job-name": "j",
     }
+
+
+async def test_a_patch_that_makes_no_object_of_its_kind_is_told_as_a_patch(cluster: Bench) -> None:
+    await cluster.create(DEPLOYMENTS, "web", spec=SPEC)
+    strict = WriteOptions(field_validation="Strict")
+    with pytest.raises(ApiError) as caught:
+        await cluster.api.patch(
+            DEPLOYMENTS,
+            "web",
+            {"spec": {"foo": 1}},
+            "default",
+            patch_type=PatchType.STRATEGIC,
+            options=strict,
+        )
+    assert (caught.value.code, caught.value.message) == (
+        422,
+        ' "" is invalid: patch: Invalid value: "map[spec:map[foo:1]]": strict decoding error:'
+        ' unknown field "spec.foo"',
+    )
+    with pytest.raises(ApiError) as caught:
+        await cluster.api.patch(DEPLOYMENTS, "web", {"spec": {"replicas": "x"}}, "default")
+    assert caught.value.code == 422
+    assert "cannot unmarshal string" in caught.value.message
+
+
+async def test_a_pods_quality_outlives_a_status_without_it(cluster: Bench) -> None:
+    pod = await cluster.pod()
+    told = await cluster.api.update(PODS, pod | {"status": {"phase": "Running"}}, "status")
+    assert told["status"] == {"phase": "Running", "qosClass": "BestEffort"}
