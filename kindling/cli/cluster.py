@@ -100,7 +100,7 @@ def _kubeconfig_file(given: str) -> Path:
     type=click.IntRange(1, 65535),
     default=None,
     metavar="PORT",
-    help="Where `*.localhost` is served.  [default: 8080, or the next free one]",
+    help="Where `*.localhost` is served.  [default: 7080, or the next free one]",
 )
 @click.option(
     "--kubeconfig",

@@ -62,7 +62,8 @@ _log = structlog.get_logger("kindling.cluster")
 SERVICE_ADDRESS, DNS_ADDRESS = "10.198.0.1", "10.198.0.10"
 _API_PORT = 6443
 """Where the API server listens in the node's network; on the host it has a port of its own."""
-_INGRESS_PORT, _REGISTRY_PORT = 8080, 5050
+_INGRESS_PORT, _REGISTRY_PORT = 7080, 5050
+"""Not 8080 and 5000, which the apps of users and other registries like to have."""
 _DRAIN_SECS = 10.0
 """As long as `docker stop` gives containers."""
 _HOSTING = "localRegistryHosting.v1"

@@ -70,15 +70,16 @@ async def reached(
         return context, environment
     from kindling.cluster import daemon
 
-    if start:
-        await asyncio.to_thread(daemon.ensure, home, environment)
-    else:
-        found = await asyncio.to_thread(daemon.status, home)
-        if not found.ready:
-            raise ClusterError(
-                f"The embedded cluster `{home.name}` is not ready: {found.problem}",
-                hint="`kindling up` starts it, and so does `kindling cluster start`.",
-            )
+    found = await asyncio.to_thread(
+        lambda: daemon.ensure(home, environment) if start else daemon.status(home)
+    )
+    if not found.ready:
+        raise ClusterError(
+            f"The embedded cluster `{home.name}` is not ready: {found.problem}",
+            hint="`kindling up` starts it, and so does `kindling cluster start`.",
+        )
+    if context.server not in ("", found.settings.server):
+        return context, environment  # the user's own way there, such as a proxy
     own = {**environment, "KUBECONFIG": str(home.kubeconfig)}
     there = await asyncio.to_thread(read_kubeconfig, own)
     return replace(there.find(home.context), namespace=context.namespace), own

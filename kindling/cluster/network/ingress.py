@@ -1,6 +1,6 @@
 """The Ingress controller: a reverse proxy on a loopback port of this machine.
 
-`*.localhost` leads to loopback on every current system, so that `http://api.localhost:8080` is the
+`*.localhost` leads to loopback on every current system, so that `http://api.localhost:7080` is the
 Ingress with that host, and nothing need be installed or edited. HTTP/1.1 on both sides, by `h11`;
 after an upgrade (WebSocket) bytes pass as they are. TLS sections are not served.
 """
