@@ -14,6 +14,7 @@ from kindling.cluster.node.payload import decoded
 from kindling.cluster.node.quantity import quantity
 
 __all__ = [
+    "PATH",
     "ConfigError",
     "command_line",
     "environment",

@@ -43,7 +43,7 @@ async def get(
     """GET, following redirects on the same host. Raises `HttpError`."""
     if not path.startswith("/"):
         path = f"/{path}"
-    first = host
+    first, url = host, ""
     for _ in range(_MOST_REDIRECTS):
         url = f"{scheme}://{host}:{port}{path}"
         try:

@@ -11,10 +11,10 @@ from typing import Protocol
 from kindling.cluster.images.protocol import Image
 from kindling.cluster.model.api import Obj
 from kindling.cluster.node.clock import stamp
-from kindling.cluster.node.downward import PodFacts
 from kindling.cluster.node.environment import ConfigError
 from kindling.cluster.node.handlers import run_hook
-from kindling.cluster.node.launch import Place, container_spec
+from kindling.cluster.node.home import PodHome
+from kindling.cluster.node.launch import container_spec
 from kindling.cluster.node.logfile import LogFile
 from kindling.cluster.node.logread import last_text
 from kindling.cluster.node.output import Output
@@ -25,7 +25,7 @@ from kindling.cluster.node.slot import PREFIX, Role, Run, Slot
 from kindling.cluster.node.status import will_restart
 from kindling.cluster.runtime.protocol import ContainerExit, StartError
 
-__all__ = ["Life", "PodPlace", "log_path", "tell"]
+__all__ = ["Life", "Owner", "log_path", "tell"]
 
 _ASK_AGAIN = 10.0  # seconds between tries of a container that cannot be configured
 _MOST_WORDS = 4096  # bytes of a termination message,
@@ -34,18 +34,11 @@ _MOST_LOG_LINES = 80
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
-class PodPlace(Protocol):
-    """What a life needs to know of its pod."""
+class Owner(Protocol):
+    """What a life needs of its pod's worker."""
 
     @property
     def pod(self) -> Obj: ...
-
-    @property
-    def folder(self) -> Path: ...
-
-    def facts(self) -> PodFacts: ...
-
-    def place(self, slot: Slot) -> Place: ...
 
     def changed(self) -> None:
         """Something is to be shown in the status, or decided anew."""
@@ -84,18 +77,19 @@ def tell(pod: Obj, slot: Slot) -> Obj:
 class Life:
     """Runs `slot` once. Whatever goes wrong is written into the slot; only cancellation passes."""
 
-    def __init__(self, site: Site, home: PodPlace, slot: Slot) -> None:
+    def __init__(self, site: Site, owner: Owner, home: PodHome, slot: Slot) -> None:
         self._site = site
+        self._owner = owner
         self._home = home
         self._slot = slot
 
     async def run(self) -> None:
         slot, site = self._slot, self._site
-        about = tell(self._home.pod, slot)
+        about = tell(self._owner.pod, slot)
         slot.config_failed = False
         slot.beginning = True
         try:
-            image = await site.puller.ensure(self._home.pod, slot.spec, about, self._slow)
+            image = await site.puller.ensure(self._owner.pod, slot.spec, about, self._slow)
             slot.beginning = True
             run = await self._begin(image, about)
         except ImageError as problem:
@@ -123,11 +117,11 @@ class Life:
         finally:
             slot.beginning = False
             slot.life = None
-            self._home.changed()
+            self._owner.changed()
 
     def _slow(self) -> None:
         self._slot.beginning = False
-        self._home.changed()
+        self._owner.changed()
 
     def _cannot(self, reason: str, message: str, about: Obj) -> None:
         slot, site = self._slot, self._site
@@ -150,7 +144,7 @@ class Life:
                 "containerID": slot.container_id,
             }
         )
-        if will_restart(self._home.pod, slot):
+        if will_restart(self._owner.pod, slot):
             slot.waiting = ("RunContainerError", message)
 
     def _over(self, end: Obj) -> None:
@@ -164,7 +158,7 @@ class Life:
     async def _begin(self, image: Image, about: Obj) -> Run:
         slot, site, home = self._slot, self._site, self._home
         place = home.place(slot)
-        spec = container_spec(site.api, home.pod, slot.spec, image, place, home.facts())
+        spec = container_spec(site.api, self._owner.pod, slot.spec, image, place, home.facts())
         attempt = slot.attempts
         before = slot.attempts, slot.terminated, slot.last
         place.folder.mkdir(parents=True, exist_ok=True)
@@ -198,17 +192,17 @@ class Life:
         return run
 
     async def _tend(self, run: Run, about: Obj) -> None:
-        slot, home = self._slot, self._home
+        slot = self._slot
         async with asyncio.TaskGroup() as group:
             output = group.create_task(run.output.run(), name=f"output-{slot.name}")
             tending = group.create_task(self._accompany(run, about), name=f"tend-{slot.name}")
-            home.changed()
+            self._owner.changed()
             end = await run.container.wait()
             run.ended.set()
             tending.cancel()
             await output
         self._over(self._end(run, end))
-        home.changed()
+        self._owner.changed()
 
     async def _accompany(self, run: Run, about: Obj) -> None:
         """The postStart hook, then the probes."""
@@ -222,10 +216,10 @@ class Life:
                 site.events.warning(
                     about, "FailedPostStartHook", f"PostStartHook failed: {failure}"
                 )
-                home.stop(slot, {}, "failed postStart hook")
+                self._owner.stop(slot, {}, "failed postStart hook")
                 return
-        condemn: Callable[[Obj, str], None] = lambda probe, why: home.stop(slot, probe, why)  # noqa: E731
-        await Prober(site, slot, run, about, address, home.changed, condemn).run()
+        condemn: Callable[[Obj, str], None] = lambda probe, why: self._owner.stop(slot, probe, why)  # noqa: E731
+        await Prober(site, slot, run, about, address, self._owner.changed, condemn).run()
 
     def _end(self, run: Run, end: ContainerExit) -> Obj:
         """The container's `terminated` state."""

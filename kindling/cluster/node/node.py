@@ -8,7 +8,6 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kindling.cluster.events import EventSink
@@ -19,16 +18,10 @@ from kindling.cluster.model.status import ApiError
 from kindling.cluster.model.streams import ContainerProcess, ExecRequest, LogRequest
 from kindling.cluster.node.clock import Clock, SystemClock, sleep
 from kindling.cluster.node.ending import stop_signal
-from kindling.cluster.node.machine import machine, pressure
+from kindling.cluster.node.machine import machine
 from kindling.cluster.node.names import DNS_ADDRESS, Resolver
 from kindling.cluster.node.pulling import Puller
-from kindling.cluster.node.registration import (
-    allocatable_of,
-    node_object,
-    pause,
-    register,
-    renew,
-)
+from kindling.cluster.node.registration import Registration, allocatable_of
 from kindling.cluster.node.site import Site
 from kindling.cluster.node.slot import Run
 from kindling.cluster.node.streaming import Streaming
@@ -76,13 +69,12 @@ class Node:
         self._workers: dict[str, PodWorker] = {}
         self._main: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
-        self._changed = asyncio.Event()
+        self._registration = Registration(api, runtime, images, name, folder, self._clock)
         self._streams = Streaming(api, runtime, self._workers.get)
 
     async def start(self) -> None:
         """Register the node and take up its pods; returns when both are done."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._machine = machine(self._folder)
         self._site = Site(
             name=self._name,
             folder=self._folder,
@@ -95,9 +87,9 @@ class Node:
             events=self._events,
             resolver=Resolver.of_host(),
             dns_address=self._dns_address,
-            allocatable=allocatable_of(self._machine),
+            allocatable=allocatable_of(machine(self._folder)),
         )
-        await self._register()
+        await self._registration.refresh()
         ready = asyncio.Event()
         self._main = asyncio.create_task(self._run(ready), name="node")
         waiter = asyncio.create_task(ready.wait(), name="node-ready")
@@ -142,7 +134,7 @@ class Node:
 
     def images_changed(self) -> None:
         """Images were loaded, built or removed: the Node is to say so."""
-        self._changed.set()
+        self._registration.changed.set()
 
     async def exec(
         self, namespace: str, pod: str, container: str, request: ExecRequest
@@ -166,7 +158,7 @@ class Node:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             tasks.create_task(self._sink.run(), name="node-events")
-            tasks.create_task(self._keep_up(self._keep_registered), name="node-registration")
+            tasks.create_task(self._keep_up(self._registration.run), name="node-registration")
             tasks.create_task(self._keep_up(self._follow_references), name="node-references")
             await self._keep_up(partial(self._follow_pods, tasks, ready))
 
@@ -179,40 +171,6 @@ class Node:
             except Exception:
                 _log.exception("a part of the node failed, and begins again")
             await sleep(self._clock, 1.0)
-
-    async def _register(self) -> None:
-        try:
-            await register(
-                self._api,
-                node_object(
-                    self._name,
-                    self._runtime.node_address,
-                    self._machine,
-                    pressure(self._folder),
-                    self._runtime.isolation,
-                    self._images.all(),
-                    self._clock.time(),
-                    self._api.get(_NODES, self._name),
-                    _version(),
-                ),
-            )
-        except ApiError as error:
-            if error.code != 409:
-                raise
-            # Somebody labelled it at this moment; the next round brings both together.
-            self._changed.set()
-
-    async def _keep_registered(self) -> None:
-        while True:
-            self._changed.clear()
-            try:
-                await self._register()
-            except ApiError as error:
-                _log.warning("node not registered: %s", error)
-            node = self._api.get(_NODES, self._name)
-            uid = node["metadata"]["uid"] if node else ""
-            await renew(self._api, self._name, uid, self._clock.time())
-            await pause(self._changed, self._clock)
 
     async def _follow_pods(self, tasks: asyncio.TaskGroup, ready: asyncio.Event) -> None:
         selection = Selection(fields=f"spec.nodeName={self._name}")
@@ -273,7 +231,7 @@ class Node:
                 if pod is not None and pod["metadata"]["uid"] == uid:
                     self._workers[uid] = PodWorker(self._site, pod)
                     continue
-                await asyncio.to_thread(shutil.rmtree, worker.folder, ignore_errors=True)
+                await asyncio.to_thread(shutil.rmtree, worker.home.folder, ignore_errors=True)
             del self._workers[uid]
             return
 
@@ -322,10 +280,3 @@ async def _aclose(watch: AsyncIterator[Change]) -> None:
     close = getattr(watch, "aclose", None)
     if close is not None:
         await close()
-
-
-def _version() -> str:
-    try:
-        return version("kindling")
-    except PackageNotFoundError:
-        return "0"

@@ -9,35 +9,46 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from kindling.cluster.images.protocol import Image
+from kindling.cluster.images.protocol import Image, Images
 from kindling.cluster.model.api import Api, Obj
 from kindling.cluster.model.resource import builtin
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.node.clock import Clock, stamp, stamp_micro, wait_until
-from kindling.cluster.node.machine import Machine, Pressure
-from kindling.cluster.runtime.protocol import Isolation
+from kindling.cluster.node.machine import Machine, Pressure, machine, pressure
+from kindling.cluster.runtime.protocol import Isolation, Runtime
 
-__all__ = ["ISOLATION", "KUBELET_VERSION", "allocatable_of", "node_object", "register", "renew"]
+__all__ = [
+    "ISOLATION",
+    "KUBELET_VERSION",
+    "RENEW_SECONDS",
+    "Registration",
+    "allocatable_of",
+    "node_object",
+    "register",
+    "renew",
+]
 
 KUBELET_VERSION = "v1.32.0+kindling"
 ISOLATION = "kindling.dev/Isolation"
 _NODES, _LEASES = builtin("nodes"), builtin("leases", "coordination.k8s.io")
 _LEASE_NAMESPACE = "kube-node-lease"
 _MOST_IMAGES = 50
-LEASE_SECONDS = 900
+_LEASE_SECONDS = 900
 RENEW_SECONDS = 300.0
 _log = logging.getLogger(__name__)
 
 
-def allocatable_of(machine: Machine) -> Mapping[str, str]:
+def allocatable_of(here: Machine) -> Mapping[str, str]:
     """What there is to hand out, which is all there is."""
     return {
-        "cpu": str(machine.cpus),
-        "ephemeral-storage": f"{machine.disk // 1024}Ki",
+        "cpu": str(here.cpus),
+        "ephemeral-storage": f"{here.disk // 1024}Ki",
         "hugepages-1Gi": "0",
         "hugepages-2Mi": "0",
-        "memory": f"{machine.memory // 1024}Ki",
+        "memory": f"{here.memory // 1024}Ki",
         "pods": "110",
     }
 
@@ -45,13 +56,13 @@ def allocatable_of(machine: Machine) -> Mapping[str, str]:
 def node_object(
     name: str,
     address: str,
-    machine: Machine,
-    pressure: Pressure,
+    here: Machine,
+    pressed: Pressure,
     isolation: Isolation,
     images: tuple[Image, ...],
     now: float,
     before: Obj | None,
-    version: str,
+    release: str,
 ) -> Obj:
     """The Node as it should be; what others put on it (labels, taints, cordons) stays."""
     before = before or {}
@@ -59,17 +70,17 @@ def node_object(
     metadata["labels"] = {
         "node-role.kubernetes.io/control-plane": "",
         **(metadata.get("labels") or {}),
-        "beta.kubernetes.io/arch": machine.architecture,
-        "beta.kubernetes.io/os": machine.system,
-        "kubernetes.io/arch": machine.architecture,
+        "beta.kubernetes.io/arch": here.architecture,
+        "beta.kubernetes.io/os": here.system,
+        "kubernetes.io/arch": here.architecture,
         "kubernetes.io/hostname": name,
-        "kubernetes.io/os": machine.system,
+        "kubernetes.io/os": here.system,
     }
     old = {one["type"]: one for one in (before.get("status") or {}).get("conditions") or ()}
     wanted = (
         _pressure(
             "MemoryPressure",
-            pressure.memory,
+            pressed.memory,
             "KubeletHasInsufficientMemory",
             "KubeletHasSufficientMemory",
             "kubelet has insufficient memory available",
@@ -77,7 +88,7 @@ def node_object(
         ),
         _pressure(
             "DiskPressure",
-            pressure.disk,
+            pressed.disk,
             "KubeletHasDiskPressure",
             "KubeletHasNoDiskPressure",
             "kubelet has disk pressure",
@@ -85,7 +96,7 @@ def node_object(
         ),
         _pressure(
             "PIDPressure",
-            pressure.pids,
+            pressed.pids,
             "KubeletHasInsufficientPID",
             "KubeletHasSufficientPID",
             "kubelet has insufficient PID available",
@@ -108,7 +119,7 @@ def node_object(
                 "lastTransitionTime": known.get("lastTransitionTime") if same else stamp(now),
             }
         )
-    sizes = dict(allocatable_of(machine))
+    sizes = dict(allocatable_of(here))
     status: Obj = {
         "addresses": [
             {"type": "InternalIP", "address": address},
@@ -124,16 +135,16 @@ def node_object(
             if image.names or image.digests
         ],
         "nodeInfo": {
-            "architecture": machine.architecture,
-            "bootID": machine.boot_id,
-            "containerRuntimeVersion": f"kindling://{version}",
-            "kernelVersion": machine.kernel,
+            "architecture": here.architecture,
+            "bootID": here.boot_id,
+            "containerRuntimeVersion": f"kindling://{release}",
+            "kernelVersion": here.kernel,
             "kubeProxyVersion": KUBELET_VERSION,
             "kubeletVersion": KUBELET_VERSION,
-            "machineID": machine.system_id,
-            "operatingSystem": machine.system,
-            "osImage": machine.os_image,
-            "systemUUID": machine.system_id,
+            "machineID": here.system_id,
+            "operatingSystem": here.system,
+            "osImage": here.os_image,
+            "systemUUID": here.system_id,
         },
     }
     return {
@@ -190,7 +201,7 @@ async def renew(api: Api, name: str, uid: str, now: float) -> None:
     """Make or renew the node's Lease."""
     spec = {
         "holderIdentity": name,
-        "leaseDurationSeconds": LEASE_SECONDS,
+        "leaseDurationSeconds": _LEASE_SECONDS,
         "renewTime": stamp_micro(now),
     }
     try:
@@ -214,6 +225,60 @@ async def renew(api: Api, name: str, uid: str, now: float) -> None:
         _log.debug("lease not renewed: %s", error)
 
 
-async def pause(wake: asyncio.Event, clock: Clock) -> None:
-    """Until something changed, or the next renewal is due."""
-    await wait_until(wake, clock, clock.monotonic() + RENEW_SECONDS)
+class Registration:
+    """Keeps the objects true. `changed` asks for a look before the next renewal is due."""
+
+    def __init__(
+        self, api: Api, runtime: Runtime, images: Images, name: str, folder: Path, clock: Clock
+    ) -> None:
+        self.changed = asyncio.Event()
+        self._api = api
+        self._runtime = runtime
+        self._images = images
+        self._name = name
+        self._folder = folder
+        self._clock = clock
+        self._machine: Machine | None = None
+
+    async def refresh(self) -> None:
+        """Bring the Node up to date."""
+        if self._machine is None:
+            self._machine = machine(self._folder)
+        wanted = node_object(
+            self._name,
+            self._runtime.node_address,
+            self._machine,
+            pressure(self._folder),
+            self._runtime.isolation,
+            self._images.all(),
+            self._clock.time(),
+            self._api.get(_NODES, self._name),
+            _version(),
+        )
+        try:
+            await register(self._api, wanted)
+        except ApiError as error:
+            if error.code != 409:
+                raise
+            # Somebody labelled it at this moment; the next round brings both together.
+            self.changed.set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            self.changed.clear()
+            try:
+                await self.refresh()
+            except ApiError as error:
+                _log.warning("node not registered: %s", error)
+            node = self._api.get(_NODES, self._name)
+            uid = node["metadata"]["uid"] if node else ""
+            await renew(self._api, self._name, uid, self._clock.time())
+            await wait_until(self.changed, self._clock, self._clock.monotonic() + RENEW_SECONDS)
+
+
+def _version() -> str:
+    try:
+        return version("kindling")
+    except PackageNotFoundError:
+        return "0"

@@ -72,7 +72,7 @@ class Streaming:
     async def logs(self, namespace: str, pod: str, request: LogRequest) -> AsyncIterator[bytes]:
         worker, slot = self._slot(namespace, pod, request.container)
         attempt = _attempt(worker, slot, pod, request.previous)
-        path = log_path(worker.folder, slot.name, attempt)
+        path = log_path(worker.home.folder, slot.name, attempt)
 
         def live() -> LogFile | None:
             run = slot.run
@@ -87,7 +87,7 @@ class Streaming:
         self, namespace: str, pod: str, port: int
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         worker = self._worker(namespace, pod)
-        if worker.sandbox is None:
+        if worker.home.sandbox is None:
             raise ApiError(
                 500,
                 "InternalError",

@@ -7,7 +7,6 @@ up to date, and it changes nothing when nothing changed.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,12 @@ from kindling.cluster.model.api import Api, Obj
 from kindling.cluster.model.resource import builtin
 from kindling.cluster.node.clock import Clock
 from kindling.cluster.node.downward import FieldError, PodFacts, field_value, resource_value
+from kindling.cluster.node.hostpath import host_path
 from kindling.cluster.node.payload import decoded
 from kindling.cluster.node.projection import PayloadFile, write_payload
 from kindling.cluster.node.quantity import quantity
 
-__all__ = ["PodVolumes", "TokenIssuer", "VolumeError", "VolumePlace", "references_of"]
+__all__ = ["PodVolumes", "TokenIssuer", "VolumeError", "VolumePlace"]
 
 _CONFIG_MAPS, _SECRETS = builtin("configmaps"), builtin("secrets")
 _CLAIMS, _PERSISTENT = builtin("persistentvolumeclaims"), builtin("persistentvolumes")
@@ -99,7 +99,7 @@ class PodVolumes:
         name = volume["name"]
         group = self._group(pod)
         if (source := volume.get("hostPath")) is not None:
-            return VolumePlace(_host_path(source["path"], source.get("type") or ""))
+            return VolumePlace(host_path(source["path"], source.get("type") or ""))
         if (source := volume.get("persistentVolumeClaim")) is not None:
             return self._claim(pod, name, source["claimName"], bool(source.get("readOnly")))
         if volume.get("ephemeral") is not None:
@@ -142,9 +142,9 @@ class PodVolumes:
             raise VolumeError(name, f'persistentvolume "{bound}" not found')
         spec = persistent["spec"]
         if (source := spec.get("hostPath")) is not None:
-            path = _host_path(source["path"], source.get("type") or "")
+            path = host_path(source["path"], source.get("type") or "")
         elif (source := spec.get("local")) is not None:
-            path = _host_path(source["path"], "Directory")
+            path = host_path(source["path"], "Directory")
         else:
             raise VolumeError(name, f'persistentvolume "{bound}" is of a kind not served here')
         group = self._group(pod)
@@ -247,44 +247,6 @@ class PodVolumes:
         return kept.text
 
 
-def references_of(pod: Obj) -> frozenset[tuple[str, str]]:
-    """The ConfigMaps, Secrets and claims that a pod names, as plural and name."""
-    found: set[tuple[str, str]] = set()
-    spec = pod["spec"]
-    for volume in spec.get("volumes") or ():
-        parts = [volume, *((volume.get("projected") or {}).get("sources") or ())]
-        for part in parts:
-            if one := part.get("configMap"):
-                found.add(("configmaps", one.get("name", "")))
-            if one := part.get("secret"):
-                found.add(("secrets", one.get("secretName") or one.get("name", "")))
-            if one := part.get("persistentVolumeClaim"):
-                found.add(("persistentvolumeclaims", one.get("claimName", "")))
-        if volume.get("ephemeral") is not None:
-            claim = f"{pod['metadata'].get('name')}-{volume['name']}"
-            found.add(("persistentvolumeclaims", claim))
-    containers = [
-        *(spec.get("initContainers") or ()),
-        *(spec.get("containers") or ()),
-        *(spec.get("ephemeralContainers") or ()),
-    ]
-    for container in containers:
-        refs = list(container.get("envFrom") or ())
-        refs += [one["valueFrom"] for one in container.get("env") or () if one.get("valueFrom")]
-        for ref in refs:
-            for field, plural in (
-                ("configMapRef", "configmaps"),
-                ("configMapKeyRef", "configmaps"),
-                ("secretRef", "secrets"),
-                ("secretKeyRef", "secrets"),
-            ):
-                if one := ref.get(field):
-                    found.add((plural, one.get("name", "")))
-    for ref in spec.get("imagePullSecrets") or ():
-        found.add(("secrets", ref.get("name", "")))
-    return frozenset(found)
-
-
 def _only_name(volume: Obj) -> bool:
     return not any(value is not None for key, value in volume.items() if key != "name")
 
@@ -301,25 +263,3 @@ def _mounted_once(pod: Obj, name: str) -> bool:
     return len(mounts) <= 1 and not any(
         one.get("subPath") or one.get("subPathExpr") for one in mounts
     )
-
-
-def _host_path(text: str, kind: str) -> Path:
-    path = Path(text)
-    if kind in ("", "DirectoryOrCreate") and not path.exists():
-        path.mkdir(parents=True, mode=0o755)
-    elif kind == "FileOrCreate" and not path.exists():
-        path.touch(mode=0o644)
-    checks = {
-        "Directory": (stat.S_ISDIR, "a directory"),
-        "DirectoryOrCreate": (stat.S_ISDIR, "a directory"),
-        "File": (stat.S_ISREG, "a file"),
-        "FileOrCreate": (stat.S_ISREG, "a file"),
-        "Socket": (stat.S_ISSOCK, "a socket file"),
-        "CharDevice": (stat.S_ISCHR, "a character device"),
-        "BlockDevice": (stat.S_ISBLK, "a block device"),
-    }
-    if kind in checks:
-        check, what = checks[kind]
-        if not path.exists() or not check(path.stat().st_mode):
-            raise ValueError(f"hostPath type check failed: {text} is not {what}")
-    return path

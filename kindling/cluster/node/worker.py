@@ -10,26 +10,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Mapping
-from pathlib import Path
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import ApiError
-from kindling.cluster.node.backoff import Backoff
 from kindling.cluster.node.clock import parse_stamp, wait_until
-from kindling.cluster.node.downward import PodFacts
 from kindling.cluster.node.ending import Deadline, stop_container
-from kindling.cluster.node.hostports import HostPorts, host_ports
-from kindling.cluster.node.launch import Place
+from kindling.cluster.node.home import PodHome
 from kindling.cluster.node.life import Life, tell
-from kindling.cluster.node.names import Resolver, hostname_of, hosts_file, resolver_of
+from kindling.cluster.node.references import references_of
 from kindling.cluster.node.restore import slots_of
 from kindling.cluster.node.site import Site
 from kindling.cluster.node.slot import Role, Slot
 from kindling.cluster.node.status import PodView, pod_status, will_restart
-from kindling.cluster.node.volumes import PodVolumes, VolumeError, VolumePlace, references_of
 from kindling.cluster.node.writing import release, write_status
-from kindling.cluster.runtime.protocol import Sandbox, SandboxSpec, StartError
 
 __all__ = ["PodWorker"]
 
@@ -46,23 +39,12 @@ class PodWorker:
         self._site = site
         self.pod = pod
         self.uid = str(pod["metadata"]["uid"])
-        self.folder: Path = site.folder / self.uid
+        self.home = PodHome(site, self.uid)
         now, now_monotonic = site.clock.time(), site.clock.monotonic()
-        self.slots = slots_of(pod, self.folder, now)
-        self.sandbox: Sandbox | None = None
-        self._volumes = PodVolumes(
-            site.api,
-            site.tokens,
-            site.clock,
-            self.folder / "volumes",
-            users=site.runtime.isolation.users,
-        )
-        self._places: Mapping[str, VolumePlace] = {}
+        self.slots = slots_of(pod, self.home.folder, now)
         self._tasks: asyncio.TaskGroup | None = None
         self._preparing: asyncio.Task[None] | None = None
-        self._ports: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._inputs = asyncio.Event()
         self._timer: float | None = None
         self._gone = False
         self._frozen = False
@@ -90,7 +72,7 @@ class PodWorker:
         if before["metadata"].get("labels") != pod["metadata"].get("labels") or before[
             "metadata"
         ].get("annotations") != pod["metadata"].get("annotations"):
-            self._inputs.set()
+            self.home.inputs.set()
         self._wake.set()
 
     def vanish(self) -> None:
@@ -104,25 +86,10 @@ class PodWorker:
 
     def inputs_changed(self) -> None:
         """Something that the pod refers to changed."""
-        self._inputs.set()
+        self.home.inputs.set()
         self._wake.set()
 
     # PodPlace, for the lives of its containers
-
-    def facts(self) -> PodFacts:
-        address = self.sandbox.address if self.sandbox else ""
-        site = self._site
-        return PodFacts(site.name, site.runtime.node_address, address, site.allocatable)
-
-    def place(self, slot: Slot) -> Place:
-        etc = self.folder / "etc"
-        return Place(
-            self.uid,
-            self.folder / "containers" / slot.name / str(slot.attempts),
-            self._places,
-            {f"/etc/{name}": etc / name for name in ("hosts", "hostname", "resolv.conf")},
-            self.folder / "termination" / slot.name / str(slot.attempts),
-        )
 
     def changed(self) -> None:
         self._wake.set()
@@ -138,7 +105,7 @@ class PodWorker:
         deadline = Deadline(self._site.clock.monotonic() + float(grace))
         text = f"Container {slot.name} {why}"
         self._tasks.create_task(
-            stop_container(self._site, self.pod, slot, self.facts().pod_ip, deadline, text),
+            stop_container(self._site, self.pod, slot, self.home.facts().pod_ip, deadline, text),
             name=f"stop-{slot.name}",
         )
 
@@ -162,7 +129,7 @@ class PodWorker:
                     await release(self._site.api, metadata["name"], metadata["namespace"], self.uid)
                 await wait_until(self._wake, self._site.clock, self._timer)
         self._site.puller.forget(self.uid)
-        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self.home.folder, ignore_errors=True)
 
     @property
     def _to_be_told(self) -> bool:
@@ -182,7 +149,7 @@ class PodWorker:
         starts without ado goes from its binding to running in one write."""
         if self._ending is not None or self._stuck:
             return False
-        if self.sandbox is not None and not any(slot.beginning for slot in self.slots):
+        if self.home.sandbox is not None and not any(slot.beginning for slot in self.slots):
             return False
         if self._site.clock.monotonic() >= self._quiet_until:
             return False
@@ -205,13 +172,16 @@ class PodWorker:
             self._end(tasks, self._grace())
         if self._ending is not None:
             return
-        if self.sandbox is None:
+        if self.home.sandbox is None:
             if self._preparing is None:
-                self._preparing = tasks.create_task(self._prepare(), name=f"prepare-{self.uid}")
+                self._preparing = tasks.create_task(
+                    self._prepare(tasks), name=f"prepare-{self.uid}"
+                )
             return
-        self._refresh_volumes()
-        inputs = self._inputs.is_set()
-        self._inputs.clear()
+        if (due := self.home.refresh(self.pod)) is not None:
+            self._at(due)
+        inputs = self.home.inputs.is_set()
+        self.home.inputs.clear()
         self._tend(tasks, inputs)
         if self._is_over():
             self._end(tasks, self._grace())
@@ -254,7 +224,7 @@ class PodWorker:
         slot.beginning = True
         self._quiet_until = now + _PATIENCE
         slot.life = tasks.create_task(
-            Life(self._site, self, slot).run(), name=f"life-{self.uid}-{slot.name}"
+            Life(self._site, self, self.home, slot).run(), name=f"life-{self.uid}-{slot.name}"
         )
 
     def _back_off(self, slot: Slot) -> None:
@@ -285,84 +255,17 @@ class PodWorker:
             )
         return all(slot.life is None and not will_restart(self.pod, slot) for slot in mains)
 
-    # Beginning
+    # Beginning and ending
 
-    async def _prepare(self) -> None:
-        """Folder, volumes and sandbox, as often as it takes."""
-        site = self._site
-        patience = Backoff(0.5, 120.0)
-        made = False
-        while True:
-            self._inputs.clear()
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                self._places = self._volumes.prepare(self.pod, self.facts())
-                if not made:
-                    self.sandbox = await site.runtime.create_sandbox(self._sandbox_spec())
-                    made = True
-                self._write_etc()
-                break
-            except VolumeError as error:
-                text = f'MountVolume.SetUp failed for volume "{error.volume}" : {error}'
-                site.events.warning(self.pod, "FailedMount", text)
-            except (StartError, OSError) as error:
-                text = f"Failed to create pod sandbox: {error}"
-                site.events.warning(self.pod, "FailedCreatePodSandBox", text)
-            self._stuck = True
-            self._wake.set()
-            patience.step(site.clock.monotonic())
-            await wait_until(self._inputs, site.clock, site.clock.monotonic() + patience.delay)
-        await self._open_ports()
+    async def _prepare(self, tasks: asyncio.TaskGroup) -> None:
+        await self.home.prepare(lambda: self.pod, tasks, self._tell_stuck)
         self._preparing = None
         self._stuck = False
         self._wake.set()
 
-    async def _open_ports(self) -> None:
-        if self.sandbox is None or self._tasks is None or not any(host_ports(self.pod)):
-            return
-        ports = HostPorts(self._site.runtime, self.pod, self.sandbox.address)
-        self._ports = self._tasks.create_task(ports.run(), name=f"host-ports-{self.uid}")
-        await ports.opened.wait()
-        for text in ports.refused:
-            self._site.events.warning(self.pod, "HostPortConflict", text)
-
-    def _sandbox_spec(self) -> SandboxSpec:
-        spec = self.pod["spec"]
-        return SandboxSpec(
-            self.uid,
-            hostname_of(self.pod)[0],
-            bool(spec.get("hostNetwork")),
-            bool(spec.get("shareProcessNamespace")),
-        )
-
-    def _write_etc(self) -> None:
-        etc = self.folder / "etc"
-        etc.mkdir(exist_ok=True)
-        resolver: Resolver = resolver_of(self.pod, self._site.resolver, self._site.dns_address)
-        address = self.sandbox.address if self.sandbox else ""
-        hosts = ""
-        if self.pod["spec"].get("hostNetwork"):
-            hosts = Path("/etc/hosts").read_text(encoding="utf-8", errors="replace")
-        texts = {
-            "hosts": hosts_file(self.pod, address, hosts),
-            "hostname": hostname_of(self.pod)[0] + "\n",
-            "resolv.conf": resolver.render(),
-        }
-        for name, text in texts.items():
-            (etc / name).write_text(text, encoding="utf-8")
-
-    def _refresh_volumes(self) -> None:
-        due = self._volumes.token_renewal <= self._site.clock.time()
-        if self._inputs.is_set() or due:
-            try:
-                self._places = self._volumes.prepare(self.pod, self.facts())
-            except VolumeError as error:
-                text = f'MountVolume.SetUp failed for volume "{error.volume}" : {error}'
-                self._site.events.warning(self.pod, "FailedMount", text)
-        if (renewal := self._volumes.token_renewal) != float("inf"):
-            self._at(self._site.clock.monotonic() + max(1.0, renewal - self._site.clock.time()))
-
-    # Ending
+    def _tell_stuck(self) -> None:
+        self._stuck = True
+        self._wake.set()
 
     def _end(self, tasks: asyncio.TaskGroup, grace: float) -> None:
         """Begin to end the whole pod, or let an end that has begun come sooner."""
@@ -382,7 +285,7 @@ class PodWorker:
         for slot in self.slots:
             if slot.run is None and slot.life is not None:
                 slot.life.cancel()
-        address = self.facts().pod_ip
+        address = self.home.facts().pod_ip
         # Sidecars outlive what they serve, and end in the opposite order of their start.
         first = [slot for slot in self.slots if slot.role is not Role.SIDECAR]
         stops = (stop_container(site, self.pod, slot, address, deadline) for slot in first)
@@ -394,10 +297,7 @@ class PodWorker:
             await asyncio.wait(lives)
         for slot in self.slots:
             slot.life = None
-        if self._ports is not None:
-            self._ports.cancel()
-        await site.runtime.remove_sandbox(self.uid)
-        self.sandbox = None
+        await self.home.leave()
         self._ended = True
         self._wake.set()
 
@@ -437,8 +337,8 @@ class PodWorker:
     def _status(self, pod: Obj) -> Obj:
         view = PodView(
             host_address=self._site.runtime.node_address,
-            address=self.sandbox.address if self.sandbox else "",
-            has_sandbox=self.sandbox is not None,
+            address=self.home.sandbox.address if self.home.sandbox else "",
+            has_sandbox=self.home.sandbox is not None,
             initialized=self._initialized,
             ending=self._ended,
             failure=self._failure if self._ended else None,

@@ -43,6 +43,7 @@ async def test_a_crashing_container_waits_longer_each_time(bed: Bed) -> None:
 async def test_the_longest_delay_is_five_minutes_and_ten_good_ones_reset_it(bed: Bed) -> None:
     await bed.pod()
     await bed.running()
+    restarts = 0
     for restarts in range(1, 9):
         bed.process().exit(1)
         await bed.until(lambda: not bed.entry()["ready"] or bed.entry()["restartCount"] == 1)
