@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,7 +15,15 @@ import orjson
 from kindling.cluster.model.status import ApiError, bad_request, too_large
 from kindling.cluster.pki.identity import ADMIN, Identity
 
-__all__ = ["BODY_LIMIT", "ClientGoneError", "Exchange", "Query"]
+__all__ = [
+    "BODY_LIMIT",
+    "ClientGoneError",
+    "Exchange",
+    "Message",
+    "Query",
+    "Receive",
+    "Send",
+]
 
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes of a request body, as in the real API server (`limit is 3145728`)."""
@@ -226,8 +234,3 @@ def _warning(text: str) -> bytes:
     plain = "".join(sign if sign.isprintable() else " " for sign in text)
     quoted = plain.replace("\\", "\\\\").replace('"', '\\"')
     return f'299 - "{quoted}"'.encode()
-
-
-def scope_state(scope: Mapping[str, Any]) -> Mapping[str, Any]:
-    state = scope.get("state")
-    return state if isinstance(state, Mapping) else {}

@@ -72,6 +72,8 @@ def test_protobuf_and_json_say_the_same(api: client.ApiClient, path: str) -> Non
         head, _, plural = path.rpartition("/")
         place = f"/namespaces/{meta['namespace']}" if "namespace" in meta else ""
         one = f"{head}{place}/{plural}/{meta['name']}"
+        as_json: dict[str, Any] = {}
+        decoded: dict[str, Any] = {}
         for _ in range(5):
             # Until both are of the same version: some of it changes all the time.
             as_json = json.loads(get(api, one, "application/json"))

@@ -58,7 +58,7 @@ async def test_answers_do_not_wait_for_acknowledgements(cluster: Cluster) -> Non
 async def test_an_ended_server_lets_go_of_its_port(tmp_path: Path) -> None:
     class Nothing:
         async def __call__(self, scope: object, receive: object, send: object) -> None:
-            raise AssertionError("nobody asks")
+            raise AssertionError(f"nobody asks: {scope} {receive} {send}")
 
         def stop(self) -> None:
             pass
