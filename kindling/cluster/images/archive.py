@@ -271,6 +271,8 @@ def _plain(store: ImageStore, path: Path, stop: Event) -> Iterator[IO[bytes]]:
                 while data := source.read(_CHUNK):
                     if stop.is_set():
                         raise Stopped
+                    if unpacked.tell() > store.layers.room():
+                        raise ArchiveError("the archive unpacks to more than there is room for")
                     unpacked.write(data)
                 unpacked.seek(0)
                 yield unpacked

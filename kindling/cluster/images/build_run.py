@@ -193,7 +193,7 @@ def _keep(
     writer = store.blobs.writer()
     size = 0
     try:
-        for entry in changes(str(upper), _owner):
+        for entry in changes(str(upper)):
             for piece in entry_bytes(entry, stop):
                 writer.write(piece)
             if entry.source:
@@ -230,12 +230,3 @@ def _unmake(view: RootView, upper: Path, place: str) -> None:
         except OSError:
             return  # it is not there, or holds something
         place = os.path.dirname(place)
-
-
-def _owner(info: os.stat_result) -> tuple[int, int]:
-    """Without root, files of ours are those of the container's root."""
-    if os.geteuid() == 0:
-        return info.st_uid, info.st_gid
-    uid = 0 if info.st_uid == os.geteuid() else info.st_uid
-    gid = 0 if info.st_gid == os.getegid() else info.st_gid
-    return uid, gid

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 
-from kindling.cluster.images.layer_tar import Entry
+from kindling.cluster.images.layer_tar import Entry, owner_of
 from kindling.cluster.images.rootview import FileTree, RootView
 from kindling.cluster.images.tape import Stopped
 from kindling.errors import nearest
@@ -129,7 +129,7 @@ class Copying:
                 yield from self._below(source, target)
 
     def _entry(self, name: str, info: os.stat_result, path: str) -> Entry:
-        uid, gid = self.owner if self.owner is not None else (info.st_uid, info.st_gid)
+        uid, gid = self.owner if self.owner is not None else owner_of(info)
         mode = info.st_mode
         if self.mode is not None and not stat.S_ISLNK(mode):
             mode = stat.S_IFMT(mode) | self.mode
@@ -150,9 +150,7 @@ def parents(
         while folder and folder not in found and folder not in names:
             info = view.stat(folder)
             if info is not None and stat.S_ISDIR(info.st_mode):
-                found[folder] = Entry(
-                    folder, info.st_mode, info.st_uid, info.st_gid, int(info.st_mtime)
-                )
+                found[folder] = Entry(folder, info.st_mode, *owner_of(info), int(info.st_mtime))
             else:
                 found[folder] = Entry(folder, stat.S_IFDIR | 0o755, *owner)
             folder = posixpath.dirname(folder)

@@ -9,14 +9,14 @@ import contextlib
 import os
 import stat
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Event
 
 from kindling.cluster.images.tape import Stopped
 from kindling.cluster.images.unpack import OPAQUE
 
-__all__ = ["END", "Entry", "changes", "entry_bytes"]
+__all__ = ["END", "Entry", "changes", "entry_bytes", "owner_of"]
 
 END = b"\0" * 1024
 _CHUNK = 1024 * 1024
@@ -85,7 +85,7 @@ def _file(info: tarfile.TarInfo, source: str, stop: Event | None) -> Iterator[by
         yield b"\0" * (-info.size % tarfile.BLOCKSIZE)
 
 
-def changes(folder: str, owner: Callable[[os.stat_result], tuple[int, int]]) -> Iterator[Entry]:
+def changes(folder: str) -> Iterator[Entry]:
     """What a folder in overlayfs form says, as entries of a layer. Blocking."""
     seen: dict[tuple[int, int], str] = {}
 
@@ -95,7 +95,7 @@ def changes(folder: str, owner: Callable[[os.stat_result], tuple[int, int]]) -> 
         for item in found:
             info = item.stat(follow_symlinks=False)
             name = below + item.name
-            uid, gid = owner(info)
+            uid, gid = owner_of(info)
             if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
                 yield Entry(f"{below}.wh.{item.name}", stat.S_IFREG)
             elif stat.S_ISDIR(info.st_mode):
@@ -123,6 +123,15 @@ def changes(folder: str, owner: Callable[[os.stat_result], tuple[int, int]]) -> 
                 )
 
     return walk(folder, "")
+
+
+def owner_of(info: os.stat_result) -> tuple[int, int]:
+    """Who a file of ours belongs to inside an image: without root, what is ours is root's there."""
+    if os.geteuid() == 0:
+        return info.st_uid, info.st_gid
+    uid = 0 if info.st_uid == os.geteuid() else info.st_uid
+    gid = 0 if info.st_gid == os.getegid() else info.st_gid
+    return uid, gid
 
 
 def _attribute(path: str, name: str) -> bytes:

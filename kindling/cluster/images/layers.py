@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,6 +16,9 @@ from kindling.cluster.images.tape import LIMITS, ArchiveError, Limits, Source, d
 from kindling.cluster.images.unpack import unpack
 
 __all__ = ["Layers"]
+
+
+_RESERVE = 512 * 1024 * 1024
 
 
 class Layers:
@@ -40,6 +45,11 @@ class Layers:
         """The owners by path that its files should have and do not, because we are not root."""
         return {path: (uid, gid) for path, (uid, gid) in self._record(diff_id)["owners"].items()}
 
+    def room(self) -> int:
+        """How many bytes more the disk may take of us: what is free, less a reserve for all else
+        that must go on when an archive turns out to be a bomb."""
+        return max(shutil.disk_usage(self._folder).free - _RESERVE, 0)
+
     def unpack(self, source: Source, diff_id: str = "", stop: Event | None = None) -> str:
         """Unpack a plain tar stream; its diff id. Blocking.
 
@@ -47,10 +57,11 @@ class Layers:
             ArchiveError: It is broken, hostile, or not `diff_id`; nothing is kept.
         """
         place = self._blobs.new_path()
+        limits = replace(self._limits, size=min(self._limits.size, self.room()))
         try:
             (place / "fs").mkdir(parents=True)
             (place / "fs").chmod(0o755)
-            done = unpack(source, place / "fs", limits=self._limits, stop=stop)
+            done = unpack(source, place / "fs", limits=limits, stop=stop)
             if diff_id and done.diff_id != diff_id:
                 raise ArchiveError(
                     f"the layer unpacks to {done.diff_id}, and the image says {diff_id}"

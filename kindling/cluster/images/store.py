@@ -172,6 +172,8 @@ class ImageStore:
                 if not task.done():  # nobody wants it any more
                     task.cancel()
                     await asyncio.wait([task])
+                    if not task.cancelled():
+                        task.exception()  # seen: those who would be told have gone
 
     def all(self) -> tuple[Image, ...]:
         return (*self._images.values(), host_image())
