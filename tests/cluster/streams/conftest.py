@@ -18,7 +18,9 @@ from urllib.parse import parse_qs
 
 import pytest
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
+from uvicorn.server import ServerState
 
 from kindling.cluster.apiserver.streams.channels import Message, Receive, Send
 from kindling.cluster.apiserver.streams.exec import serve_exec
@@ -233,24 +235,22 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     pod = Pod()
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            StandIn(pod),
-            ws=WSProtocol,
-            lifespan="off",
-            log_config=None,
-            ws_ping_interval=None,
-            timeout_graceful_shutdown=2,
-        )
+    loop = asyncio.get_running_loop()
+    config = uvicorn.Config(StandIn(pod), ws=WSProtocol, lifespan="off", log_config=None)
+    config.load()
+    state = ServerState()
+    server = await loop.create_server(
+        lambda: HttpToolsProtocol(config, state, app_state={}), sock=listener
     )
-    task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
     try:
-        port = listener.getsockname()[1]
-        yield Site(pod, f"127.0.0.1:{port}", tmp_path)
+        yield Site(pod, f"127.0.0.1:{listener.getsockname()[1]}", tmp_path)
     finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        async with asyncio.timeout(10):
+            while state.tasks:
+                await asyncio.wait(state.tasks)
     assert not pod.errors
     assert not pod.running, "a process outlived its client"
 

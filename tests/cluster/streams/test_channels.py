@@ -165,7 +165,10 @@ async def test_a_slow_client_holds_the_process_up(site: Site) -> None:
     assert found[2] == b"x\n"
 
 
-async def test_a_child_that_holds_the_pipe_does_not_hold_the_client(site: Site) -> None:
+async def test_a_child_that_holds_the_pipe_does_not_hold_the_client(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kindling.cluster.apiserver.streams.exec._QUIET", 0.1)
     script = "echo up; sleep 60 & exit 4"
     async with opened(site, "exec", command("sh", "-c", script), V5) as socket:
         found = await everything(socket)
