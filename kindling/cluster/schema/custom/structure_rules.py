@@ -93,6 +93,7 @@ def _foreign(node: Node, path: str) -> Iterator[Cause]:
     if node.get("properties") and node.get("additionalProperties", True) is not True:
         text = "additionalProperties and properties are mutual exclusive"
         yield causes.forbidden(f"{path}.additionalProperties", text)
+    yield from _lists_and_maps(node, path)
     inner = node.get("items")
     if isinstance(inner, list):
         yield causes.forbidden(f"{path}.items", "items must be a schema object and not an array")
@@ -178,6 +179,9 @@ def _extensions(node: Node, path: str) -> Iterator[Cause]:
             if node.get(field):
                 text = "must be false if x-kubernetes-int-or-string is true"
                 yield causes.invalid(f"{path}.{field}", True, text)
+
+
+def _lists_and_maps(node: Node, path: str) -> Iterator[Cause]:
     if node.get("x-kubernetes-preserve-unknown-fields") is False:
         text = "must be true or undefined"
         yield causes.invalid(f"{path}.x-kubernetes-preserve-unknown-fields", False, text)
