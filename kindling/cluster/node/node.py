@@ -111,26 +111,20 @@ class Node:
             self._main = None
 
     async def drain(self, limit: float) -> None:
-        """Before `close`: ask every container to end, and wait for them `limit` seconds at most,
-        while their last words still go to their logs. What is left then ends with the runtime.
-        Their objects stay as they are: the next start brings the pods back."""
+        """Before `close`: ask every container to end, and wait for each as long as its pod grants,
+        `limit` seconds at most, while its last words still go to its log. What is left then ends
+        with the runtime. The objects stay as they are: the next start brings the pods back."""
         for worker in self._workers.values():
             worker.freeze()
         runs = [
-            slot.run
+            (slot.run, min(limit, worker.grace))
             for worker in self._workers.values()
             for slot in worker.slots
             if slot.run is not None and not slot.run.ended.is_set()
         ]
-        for run in runs:
-            with contextlib.suppress(ProcessLookupError):
-                run.container.signal(stop_signal(run.image.config.stop_signal))
-        ending = [asyncio.create_task(_end_of(run), name="drain") for run in runs]
-        if ending:
-            _, late = await asyncio.wait(ending, timeout=limit)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*ending, return_exceptions=True)
+        async with asyncio.TaskGroup() as group:
+            for run, grace in runs:
+                group.create_task(_ask_to_end(run, grace), name="drain")
 
     def images_changed(self) -> None:
         """Images were loaded, built or removed: the Node is to say so."""
@@ -270,10 +264,14 @@ def _about(node: Obj) -> Obj:
     return {"kind": "Node", "name": name, "uid": name, "apiVersion": "v1"}
 
 
-async def _end_of(run: Run) -> None:
-    await run.container.wait()
-    if run.output.running:
-        await run.output.ended.wait()
+async def _ask_to_end(run: Run, grace: float) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        run.container.signal(stop_signal(run.image.config.stop_signal))
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace):
+            await run.container.wait()
+            if run.output.running:
+                await run.output.ended.wait()
 
 
 async def _aclose(watch: AsyncIterator[Change]) -> None:

@@ -111,7 +111,7 @@ class Slot:
             "name": self.name,
             "state": state,
             "lastState": last,
-            "ready": self.ready,
+            "ready": self.ready and self.role is not Role.EPHEMERAL,
             "restartCount": self.restarts,
             "image": self.image or self.spec.get("image", ""),
             "imageID": self.image_id,

@@ -101,7 +101,7 @@ class PodWorker:
             return
         grace = probe.get("terminationGracePeriodSeconds")
         if grace is None:
-            grace = self._grace()
+            grace = self.grace
         deadline = Deadline(self._site.clock.monotonic() + float(grace))
         text = f"Container {slot.name} {why}"
         self._tasks.create_task(
@@ -169,7 +169,7 @@ class PodWorker:
         elif self._ending is None and self._too_old():
             self._failure = ("DeadlineExceeded", _DEADLINE_TEXT)
             self._site.events.normal(self.pod, "DeadlineExceeded", _DEADLINE_TEXT)
-            self._end(tasks, self._grace())
+            self._end(tasks, self.grace)
         if self._ending is not None:
             return
         if self.home.sandbox is None:
@@ -184,7 +184,7 @@ class PodWorker:
         self.home.inputs.clear()
         self._tend(tasks, inputs)
         if self._is_over():
-            self._end(tasks, self._grace())
+            self._end(tasks, self.grace)
 
     def _tend(self, tasks: asyncio.TaskGroup, inputs: bool) -> None:
         """Start what is to run now: init containers one after the other, then all the rest."""
@@ -312,13 +312,15 @@ class PodWorker:
         self._at(self._site.clock.monotonic() + left)
         return False
 
-    def _grace(self) -> float:
+    @property
+    def grace(self) -> float:
+        """Seconds that the pod's containers have between the request to end and their end."""
         grace = self.pod["spec"].get("terminationGracePeriodSeconds")
         return 30.0 if grace is None else float(grace)
 
     def _deletion_grace(self) -> float:
         grace = self.pod["metadata"].get("deletionGracePeriodSeconds")
-        return self._grace() if grace is None else float(grace)
+        return self.grace if grace is None else float(grace)
 
     # Status
 

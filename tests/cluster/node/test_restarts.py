@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
 from pathlib import Path
 
 import pytest
 
 from kindling.cluster.model.resource import builtin
+from kindling.cluster.runtime.fake import FakeProcess
 from kindling.cluster.runtime.protocol import StartError
 from tests.cluster.node.bed import Bed
 
@@ -263,3 +266,27 @@ async def test_folders_of_unknown_pods_are_removed_at_start(bed: Bed) -> None:
     await bed.crash()
     assert not stranger.exists()
     assert mine.exists()
+
+
+async def test_a_clean_stop_asks_first_and_hears_the_last_words(bed: Bed) -> None:
+    """Nothing is restarted or told meanwhile, and no pod holds the stop up longer than it may."""
+
+    async def polite(process: FakeProcess) -> int:
+        process.traps.add(signal.SIGTERM)
+        while signal.SIGTERM not in process.signals:  # noqa: ASYNC110 a list is what there is
+            await asyncio.sleep(0)
+        process.write("bye\n")
+        return 0
+
+    bed.fake.programs["polite"] = polite
+    await bed.pod(containers=[{"command": ["polite"]}])
+    await bed.pod("deaf", terminationGracePeriodSeconds=0)
+    await bed.running()
+    await bed.running(pod="deaf")
+    bed.process().traps.add(signal.SIGTERM)
+    await bed.node.drain(60)
+    assert await bed.log() == "bye\n"
+    assert bed.entry()["restartCount"] == 0
+    assert "running" in bed.entry()["state"]
+    await bed.crash()
+    await bed.running(restarts=1)
