@@ -15,25 +15,26 @@ from kindling.cluster.model.schema import Schemas
 from kindling.cluster.model.status import (
     ApiError,
     Cause,
-    bad_request,
-    conflict,
     invalid,
     method_not_allowed,
-    not_found,
 )
 from kindling.cluster.registry.admission.defaults import admit_claim, admit_ingress
 from kindling.cluster.registry.admission.pods import admit_pod
 from kindling.cluster.registry.admission.services import allocate, families, kept
 from kindling.cluster.registry.definitions import DEFINITIONS, settled_definition
-from kindling.cluster.registry.deletion import namespace_refusal, timestamp
+from kindling.cluster.registry.deletion import timestamp
+from kindling.cluster.registry.incoming import (
+    check_identity,
+    check_namespace,
+    namespace_of,
+    understood,
+)
 from kindling.cluster.registry.memory import Key, Memory
 from kindling.cluster.registry.names import generated_name
-from kindling.cluster.registry.patches import unfit_patch
 from kindling.cluster.registry.served import Served
 from kindling.cluster.registry.strategies import (
     created,
     generation_after,
-    needs_version,
     replaced,
     status_replaced,
 )
@@ -87,9 +88,9 @@ class Changing:
     ) -> tuple[Key, Obj]:
         """A new object, ready to be stored, and its place. `owned`: its field owners are written
         down already. Raises `ApiError`."""
-        obj = self._understood(resource, obj, options)
+        obj = understood(self._schemas, resource, obj, options)
         metadata = {k: v for k, v in (obj.get("metadata") or {}).items() if v is not None}
-        namespace = self._namespace(resource, metadata, namespace)
+        namespace = namespace_of(resource, metadata, namespace)
         if metadata.get("resourceVersion"):
             said = "resourceVersion should not be set on objects to be created"
             raise ApiError(500, "InternalError", said)
@@ -97,7 +98,7 @@ class Changing:
             metadata.pop(field, None)
         obj = obj | {"metadata": metadata}
         if resource.namespaced and self._admission:
-            self._check_namespace(resource, obj, namespace)
+            check_namespace(self._memory, resource, obj, namespace)
         obj = self._schemas.of(resource).default(obj)
         if not owned:
             # Before admission: what the cluster adds is nobody's.
@@ -135,9 +136,9 @@ class Changing:
     ) -> Obj:
         """The next state of `old`, or `old` itself when nothing changes. `patch` is what made
         `asked`, if anything did. Raises `ApiError`."""
-        asked = self._understood(resource, asked, options, patch)
+        asked = understood(self._schemas, resource, asked, options, patch)
         before = old["metadata"]
-        self._check_identity(resource, before, asked)
+        check_identity(resource, before, asked)
         metadata = dict(asked["metadata"])
         for field in _OURS:
             metadata.pop(field, None)
@@ -247,60 +248,6 @@ class Changing:
     def place(self, resource: ResourceType, name: str, namespace: str) -> Key:
         return (storage_key(resource), namespace if resource.namespaced else "", name)
 
-    def _understood(
-        self, resource: ResourceType, obj: Obj, options: WriteOptions, patch: Any = None
-    ) -> Obj:
-        """The object with the fields of its kind alone. Raises `ApiError`: 400 for an object that
-        cannot be read, 422 for a patch that makes one."""
-        kind, version = obj.get("kind"), obj.get("apiVersion")
-        handled = f"cannot be handled as a {resource.kind}"
-        if kind not in (None, "", resource.kind) or version not in (None, "", resource.api_version):
-            said = f'{kind} in version "{version}" {handled}'
-            if version != resource.api_version:
-                said += f': no kind "{kind}" is registered for version "{version}"'
-            raise bad_request(said)
-        obj = obj | {"apiVersion": resource.api_version, "kind": resource.kind}
-        if not isinstance(obj.get("metadata") or {}, dict):
-            raise bad_request("json: cannot unmarshal metadata into Go value of type v1.ObjectMeta")
-        try:
-            obj, unknown = self._schemas.of(resource).prune(obj)
-        except ApiError as error:
-            if patch is None or error.code != 400:
-                raise
-            raise unfit_patch(patch, error.message.partition(f"{handled}: ")[2]) from error
-        if unknown and options.field_validation == "Strict":
-            said = f"strict decoding error: {', '.join(unknown)}"
-            if patch is not None:
-                raise unfit_patch(patch, said)
-            raise bad_request(f'{resource.kind} in version "{resource.version}" {handled}: {said}')
-        if unknown and options.field_validation == "Warn" and options.warn is not None:
-            for told in unknown:
-                options.warn(told)
-        return obj
-
-    def _namespace(self, resource: ResourceType, metadata: Obj, namespace: str) -> str:
-        if not resource.namespaced:
-            metadata.pop("namespace", None)
-            return ""
-        own = metadata.get("namespace") or ""
-        if namespace and own and namespace != own:
-            raise bad_request(
-                "the namespace of the provided object does not match the namespace sent on the"
-                " request"
-            )
-        namespace = namespace or own
-        if not namespace:
-            raise bad_request("an empty namespace may not be set during creation")
-        metadata["namespace"] = namespace
-        return namespace
-
-    def _check_namespace(self, resource: ResourceType, obj: Obj, namespace: str) -> None:
-        found = self._memory.current(("namespaces", "", namespace))
-        if found is None:
-            raise not_found("namespaces", namespace)
-        if found["metadata"].get("deletionTimestamp"):
-            raise namespace_refusal(resource, obj["metadata"].get("name", ""), namespace)
-
     def _admitted(self, resource: ResourceType, obj: Obj, namespace: str) -> Obj:
         match resource.key:
             case "pods" if self._admission:
@@ -313,44 +260,13 @@ class Changing:
                 return families(obj)
         if resource.custom:
             definition = self._memory.current((DEFINITIONS, "", resource.key))
-            if definition is not None and definition["metadata"].get("deletionTimestamp"):
+            if definition is None:
+                raise ApiError(404, "NotFound", "the server could not find the requested resource")
+            if definition["metadata"].get("deletionTimestamp"):
                 raise method_not_allowed(
                     "create not allowed while custom resource definition is terminating"
                 )
         return obj
-
-    def _check_identity(self, resource: ResourceType, before: Obj, asked: Obj) -> None:
-        metadata = asked.get("metadata") or {}
-        name, namespace = before["name"], before.get("namespace", "")
-        if metadata.get("name") != name:
-            raise bad_request(
-                f"the name of the object ({metadata.get('name', '')}) does not match the name on"
-                f" the URL ({name})"
-            )
-        if resource.namespaced and (metadata.get("namespace") or namespace) != namespace:
-            raise bad_request(
-                f"the namespace of the object ({metadata['namespace']}) does not match the"
-                f" namespace on the URL ({namespace})"
-            )
-        uid = metadata.get("uid")
-        if uid and uid != before["uid"]:
-            raise conflict(
-                resource.plural,
-                name,
-                resource.group,
-                "StorageError: invalid object, Code: 4, Key:"
-                f" /registry/{'/'.join(filter(None, (resource.plural, namespace, name)))},"
-                " ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in"
-                f" precondition: {uid}, UID in object meta: {before['uid']}",
-            )
-        version = metadata.get("resourceVersion")
-        if not version:
-            if needs_version(resource):
-                said = "Invalid value: 0x0: must be specified for an update"
-                cause = Cause("FieldValueInvalid", said, "metadata.resourceVersion")
-                raise invalid(resource.kind, name, [cause], resource.group)
-        elif version != before["resourceVersion"]:
-            raise conflict(resource.plural, name, resource.group)
 
     def _validate(self, resource: ResourceType, new: Obj, old: Obj | None) -> None:
         found = self._schemas.of(resource).validate(new, old)

@@ -7,6 +7,7 @@ was handed in before the failure became known, since later ones may have been bu
 
 from __future__ import annotations
 
+import os
 import queue
 import sqlite3
 import threading
@@ -102,8 +103,11 @@ class ObjectStore:
         its own, with each batch of writes that is durable, or has failed, in order. Raises
         `StoreError`."""
         try:
+            new = not self._path.exists()
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connection = self._connect()
+            if new:
+                _sync_folders(self._path)
             contents = self._read(connection)
         except (OSError, sqlite3.Error) as error:
             if self._connection is not None:
@@ -241,3 +245,13 @@ class ObjectStore:
             self._connection = None
             connection.close()
             raise
+
+
+def _sync_folders(path: Path) -> None:
+    """Make the names of a new file and of its folder as durable as what is in it."""
+    for folder in (path.parent, path.parent.parent):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -133,7 +133,7 @@ async def act(bench: Bench, naive: Naive, what: str, name: str, namespace: str, 
         if done != known:
             naive.note(int(done["metadata"]["resourceVersion"]), key, done)
     elif what == "stale":
-        old = known["metadata"] | {"resourceVersion": "0"}
+        old = known["metadata"] | {"resourceVersion": "999999"}
         await refused(409, bench.put(CONFIG_MAPS, known, metadata=old, data={"n": str(n)}))
     else:
         await bench.delete(CONFIG_MAPS, name, namespace)

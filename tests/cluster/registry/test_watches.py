@@ -66,6 +66,19 @@ async def test_a_watch_goes_on_after_a_restart(bench: Bench) -> None:
     await watch.aclose()
 
 
+async def test_a_version_that_a_restart_has_forgotten_is_gone(bench: Bench) -> None:
+    """The history on disk has an end; beyond it a client is told to list again."""
+    first = await bench.create(CONFIG_MAPS, "first")
+    await asyncio.gather(*(bench.create(CONFIG_MAPS, f"a{n}") for n in range(2500)))
+    await bench.reopen()
+    with pytest.raises(ApiError) as caught:
+        bench.api.watch([CONFIG_MAPS], since=first["metadata"]["resourceVersion"])
+    assert (caught.value.code, caught.value.reason) == (410, "Expired")
+    watch = bench.api.watch([CONFIG_MAPS], since=str(bench.api.revision - 500))
+    assert len(await take(watch, 500)) == 500
+    await watch.aclose()
+
+
 async def test_from_zero_means_what_is_there_and_then_on(bench: Bench) -> None:
     await bench.create(CONFIG_MAPS, "a")
     watch = bench.api.watch([CONFIG_MAPS], since="0")
