@@ -35,8 +35,12 @@ class BuiltinSchema:
     def _struct(self) -> Struct:
         return struct(self._definition)
 
-    @cached_property
+    @property
     def shape(self) -> Shape:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> Shape:
         return shape_of(self._definition)
 
     def prune(self, obj: Obj) -> tuple[Obj, tuple[str, ...]]:

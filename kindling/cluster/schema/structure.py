@@ -146,11 +146,11 @@ class Field:
 
     # Shape
 
-    @cached_property
+    @property
     def sort(self) -> Sort:
         return _SORTS.get(self.holds, Sort.SCALAR)
 
-    @cached_property
+    @property
     def atomic(self) -> bool:
         if self._node.get("x-kubernetes-map-type") == "atomic":
             return True
@@ -185,8 +185,12 @@ class Field:
         """The values of a map."""
         return Field(self._node["additionalProperties"])
 
-    @cached_property
+    @property
     def items(self) -> Field:
+        return self._items
+
+    @cached_property
+    def _items(self) -> Field:
         told = self._node.get("items")
         return Field(told, self._owner, self._name) if told else _ANYTHING
 

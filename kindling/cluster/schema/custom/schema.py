@@ -42,8 +42,12 @@ class CustomSchema:
         self.node = node
         self._namespaced = namespaced
 
-    @cached_property
+    @property
     def shape(self) -> Shape:
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> Shape:
         return SchemaShape(self.node, whole=True)
 
     @cached_property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from kindling.cluster.model.shape import ANY, ListType, Shape, Sort
 from kindling.cluster.schema.custom.structural import Node, embedded, extra, free, items, prop
 from kindling.cluster.schema.structure import shape_of
@@ -18,14 +16,11 @@ _SCALAR_TYPES = ("string", "integer", "number", "boolean")
 class SchemaShape:
     """One node of a structural schema. `whole` is an object with a kind and metadata of its own."""
 
-    merge_key = ""
-    patch_strategies: frozenset[str] = frozenset()
-
     def __init__(self, node: Node, *, whole: bool = False) -> None:
         self._node = node
         self._whole = whole or embedded(node)
 
-    @cached_property
+    @property
     def sort(self) -> Sort:
         kind = self._node.get("type")
         if kind in _SORTS:
@@ -46,6 +41,14 @@ class SchemaShape:
     def list_keys(self) -> tuple[str, ...]:
         return tuple(self._node.get("x-kubernetes-list-map-keys", ()))
 
+    @property
+    def merge_key(self) -> str:
+        return ""
+
+    @property
+    def patch_strategies(self) -> frozenset[str]:
+        return frozenset()
+
     def field(self, name: str) -> Shape | None:
         if self._whole and name == "metadata":
             return shape_of(_METADATA)
@@ -58,7 +61,7 @@ class SchemaShape:
             return SchemaShape({"type": "string"})
         return ANY if free(self._node) or self.sort is Sort.ANY else None
 
-    @cached_property
+    @property
     def items(self) -> Shape:
         found = items(self._node)
         return ANY if found is None else SchemaShape(found)
