@@ -142,30 +142,44 @@ def _values(step: str, old: Any, new: Any, shape: Shape, frame: Frame, found: _D
     """Compare what is below one step; None is absent."""
     if old is new:
         return
-    either = old if new is None or (not new and old is not None) else new
-    if is_leaf(either, shape) or not (old or new) or not _alike(old, new):
-        if new is None:
-            found.removed[step] = {}
-        elif old is None or old != new or type(old) is not type(new):
+    if old is None or new is None:
+        if old is None:
+            found.changed[step] = _whole(new, shape)
+        else:
+            found.removed[step] = _whole(old, shape)
+        return
+    either = new or old
+    if not either or type(old) is not type(new) or is_leaf(either, shape):
+        if old != new or type(old) is not type(new):
             found.changed[step] = {}
         return
     inner = _Differences({}, {})
     if isinstance(either, dict):
-        _objects(old or {}, new or {}, shape, frame, inner)
+        _objects(old, new, shape, frame, inner)
     else:
-        _lists(old or [], new or [], shape, inner)
-    if old is None:
-        inner.changed["."] = {}
-    if new is None:
-        inner.removed["."] = {}
+        _lists(old, new, shape, inner)
     if inner.changed:
-        found.changed[step] = {} if inner.changed.keys() == {"."} else inner.changed
+        found.changed[step] = inner.changed
     if inner.removed:
-        found.removed[step] = {} if inner.removed.keys() == {"."} else inner.removed
+        found.removed[step] = inner.removed
 
 
-def _alike(old: Any, new: Any) -> bool:
-    return old is None or new is None or type(old) is type(new)
+def _whole(value: Any, shape: Shape) -> FieldSet:
+    """The node of a value that comes or goes as a whole: it and all that is in it."""
+    if not value or not isinstance(value, dict | list) or is_leaf(value, shape):
+        return {}
+    node: FieldSet = {".": {}}
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if inner is not None:
+                node[f"f:{name}"] = (
+                    _whole(inner, field_of(shape, name)) if isinstance(inner, dict | list) else {}
+                )
+        return node if len(node) > 1 else {}
+    items = shape.items
+    for step, same in _by_step(value, shape).items():
+        node[step] = _whole(same[0], items) if len(same) == 1 else {}
+    return node if len(node) > 1 else {}
 
 
 def _lists(old: list[Any], new: list[Any], shape: Shape, found: _Differences) -> None:
