@@ -47,10 +47,10 @@ class LauncherRuntime(SpawnedRuntime):
             raise StartError("namespaces are a matter of Linux")
         ready, fds = await self._begin(self._config)
         missing = [
-            "network: what leaves the cluster is TCP alone, and not from pods on the node's network"
+            "network: pods reach the outside by TCP and name servers by UDP, and by nothing else"
         ]
         if fds:
-            self._egress = Egress(socket.socket(fileno=fds[0]))
+            self._egress = Egress(*(socket.socket(fileno=fd) for fd in fds))
             await self._egress.start()
         else:
             missing = [f"network: pods reach nothing outside: {ready['why_no_egress']}"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from kindling.cluster.runtime import egress
 from tests.cluster.runtime.conftest import Bench, one_loop
 
 pytestmark = [
@@ -54,6 +55,44 @@ async def test_a_pod_speaks_with_a_server_outside(bench: Bench, outside: socket.
     await loop.sock_sendall(made, b"y" * 2_000_000)  # behind the other half's end
     made.close()
     assert await container.stdout.read() == b"2000000\n"
+
+
+async def test_a_pod_on_the_nodes_network_does_too(bench: Bench, outside: socket.socket) -> None:
+    _needs_egress(bench)
+    loop = asyncio.get_running_loop()
+    await bench.sandbox("node", "n", host_network=True)
+    address, port = outside.getsockname()
+    script = f"import socket; print(socket.create_connection(('{address}', {port})).recv(9))"
+    container = await bench.run("python3", "-c", script, sandbox="node")
+    made, _ = await loop.sock_accept(outside)
+    await loop.sock_sendall(made, b"there")
+    made.close()
+    assert await container.stdout.read() == b"b'there'\n"
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["pod", "node"])
+async def test_name_servers_answer_whatever_address_was_asked(
+    bench: Bench, own: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _needs_egress(bench)
+    loop = asyncio.get_running_loop()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        try:
+            server.bind(("127.0.0.77", 53))
+        except OSError as error:
+            pytest.skip(f"needs port 53 of a loopback address: {error}")
+        server.setblocking(False)
+        monkeypatch.setattr(egress, "_name_servers", lambda: ["127.0.0.77"])
+        await bench.sandbox("node", "n", host_network=True)
+        script = (
+            "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(9);"
+            "s.sendto(b'who?', ('192.0.2.53', 53)); print(s.recvfrom(99))"
+        )
+        container = await bench.run("python3", "-c", script, sandbox="pod" if own else "node")
+        question, address = await loop.sock_recvfrom(server, 99)
+        assert question == b"who?"
+        await loop.sock_sendto(server, b"me", address)
+        assert await container.stdout.read() == b"(b'me', ('192.0.2.53', 53))\n"
 
 
 async def test_what_refuses_is_an_error_in_the_pod(bench: Bench, outside: socket.socket) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import os
 import time
 
-__all__ = ["Cgroups", "start_time"]
+__all__ = ["Cgroups", "Group", "start_time"]
 
 _PERIOD = 100_000
 _PREFIX = "kindling-"

@@ -21,7 +21,7 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _IFF_UP = 1
 _TABLE_MAIN, _TABLE_LOCAL = 254, 255
 _PROT_BOOT = 3
-_SCOPE_UNIVERSE, _SCOPE_HOST = 0, 254
+_SCOPE_UNIVERSE, _SCOPE_LINK, _SCOPE_HOST = 0, 253, 254
 _TYPE_UNICAST, _TYPE_LOCAL = 1, 2
 
 
@@ -95,7 +95,8 @@ class Netlink:
             _CREATE | _EXCL,
         )
 
-    def add_default(self, gateway: str) -> None:
+    def add_default(self, gateway: str = "", index: int = 0) -> None:
+        """Through a gateway, or straight out of an interface."""
         head = struct.pack(
             "=BBBBBBBBI",
             socket.AF_INET,
@@ -104,13 +105,16 @@ class Netlink:
             0,
             _TABLE_MAIN,
             _PROT_BOOT,
-            _SCOPE_UNIVERSE,
+            _SCOPE_UNIVERSE if gateway else _SCOPE_LINK,
             _TYPE_UNICAST,
             0,
         )
-        self._ask(
-            _NEWROUTE, head + _attribute(_RTA_GATEWAY, socket.inet_aton(gateway)), _CREATE | _EXCL
+        way = (
+            _attribute(_RTA_GATEWAY, socket.inet_aton(gateway))
+            if gateway
+            else _attribute(_RTA_OIF, struct.pack("=I", index))
         )
+        self._ask(_NEWROUTE, head + way, _CREATE | _EXCL)
 
     def add_local(self, network: str, prefix: int, index: int) -> None:
         """Every address of `network` is ours: one can bind to each, and packets for it arrive."""

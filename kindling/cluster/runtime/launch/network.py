@@ -84,18 +84,27 @@ class NodeNetwork:
         self._netlink.add_local(network, int(prefix), loopback)
         _sysctl("net/ipv4/ip_forward", "1")
 
-    def leave(self) -> tuple[int, str]:
-        """A listening socket that all TCP of pods to other networks is sent to, or -1 and why
-        not."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    def leave(self) -> tuple[tuple[int, ...], str]:
+        """Sockets that what leaves the pods' network is sent to: a listener for TCP, and two for
+        questions to name servers (of pods, of the node). Or none, and why."""
+        opened = []
         try:
-            listener.bind((self.address, 0))
+            for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_DGRAM):
+                opened.append(socket.socket(socket.AF_INET, kind))
+            listener, pods, node = opened
+            listener.bind(("0.0.0.0", 0))
             listener.listen(512)
-            redirect(listener.getsockname()[1], (self._pods, self._services))
+            pods.bind((self.address, 0))
+            port = pods.getsockname()[1]
+            node.bind(("127.0.0.1", port))
+            redirect(listener.getsockname()[1], port, (self._pods, self._services))
+            # Without a route nothing comes as far as being redirected.
+            self._netlink.add_default(index=self._bridge)
         except OSError as error:
-            listener.close()
-            return -1, f"{error.filename or 'socket'}: {reason_of(error)}"
-        return listener.detach(), ""
+            for made in opened:
+                made.close()
+            return (), f"{error.filename or 'socket'}: {reason_of(error)}"
+        return tuple(made.detach() for made in opened), ""
 
     def add_pod(self, hostname: str, *, own_network: bool) -> PodNetwork:
         """New namespaces, with an address of their own unless the pod is to have the node's."""

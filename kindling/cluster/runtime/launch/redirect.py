@@ -1,8 +1,9 @@
-"""The one packet filter rule of the pods' network: what leaves it goes to a listener of ours.
+"""The few packet filter rules of the pods' network: what leaves it goes to listeners of ours.
 
-TCP connections from pods to anywhere else are redirected to a port of the node, and the cluster's
-process carries them on as connections of its own. So pods reach what this user reaches, without
-root and without a single rule, route or sysctl in the machine's own network.
+TCP connections to anywhere else, from pods and from the node's own network, are redirected to a
+port of the node, and the cluster's process carries them on as connections of its own; questions to
+name servers likewise. So pods reach what this user reaches, without root and without a single rule,
+route or sysctl in the machine's own network.
 
 nftables' netlink messages by hand, as in `netlink`: the kernel's `nf_tables.h`.
 """
@@ -22,13 +23,15 @@ _NEW_TABLE, _NEW_CHAIN, _NEW_RULE = 0, 3, 6
 _REQUEST, _ACK, _CREATE, _APPEND = 1, 4, 0x400, 0x800
 _NESTED = 0x8000
 _IPV4 = 2
-_PREROUTING = 0
+_PREROUTING, _OUTPUT = 0, 3
 _DESTINATION_NAT = -100
 _EQUAL, _UNEQUAL = 0, 1
 _L4_PROTOCOL = 16
-_NETWORK_HEADER = 1
-_DESTINATION_OFFSET = 16
-_TABLE, _CHAIN = b"kindling\0", b"leaving\0"
+_NETWORK_HEADER, _TRANSPORT_HEADER = 1, 2
+_DESTINATION_OFFSET, _PORT_OFFSET = 16, 2
+_DNS = 53
+_LOOPBACK = "127.0.0.0/8"
+_TABLE = b"kindling\0"
 
 
 def _attribute(kind: int, data: bytes) -> bytes:
@@ -56,16 +59,18 @@ def _compare(operation: int, data: bytes) -> bytes:
     return _expression("cmp", _number(1, 1), _number(2, operation), _value(3, data))
 
 
+def _payload(base: int, offset: int, size: int) -> bytes:
+    return _expression(
+        "payload", _number(1, 1), _number(2, base), _number(3, offset), _number(4, size)
+    )
+
+
 def _outside(network: str) -> bytes:
     """The destination is not of `address/prefix`."""
     base, _, prefix = network.partition("/")
     mask = (0xFFFFFFFF << (32 - int(prefix)) & 0xFFFFFFFF).to_bytes(4, "big")
     return (
-        _expression(
-            "payload",
-            *(_number(1, 1), _number(2, _NETWORK_HEADER)),
-            *(_number(3, _DESTINATION_OFFSET), _number(4, 4)),
-        )
+        _payload(_NETWORK_HEADER, _DESTINATION_OFFSET, 4)
         + _expression(
             "bitwise",
             *(_number(1, 1), _number(2, 1), _number(3, 4)),
@@ -75,32 +80,43 @@ def _outside(network: str) -> bytes:
     )
 
 
-def redirect(port: int, inside: tuple[str, ...]) -> None:
+def _rule(chain: bytes, protocol: int, conditions: bytes, port: int) -> bytes:
+    body = (
+        _expression("meta", _number(1, 1), _number(2, _L4_PROTOCOL))
+        + _compare(_EQUAL, bytes([protocol]))
+        + conditions
+        + _expression("immediate", _number(1, 1), _value(2, struct.pack(">H", port)))
+        + _expression("redir", _number(1, 1))
+    )
+    return _attribute(1, _TABLE) + _attribute(2, chain) + _nest(4, body)
+
+
+def redirect(tcp: int, dns: int, inside: tuple[str, ...]) -> None:
     """In the network namespace that we are in, send TCP to anywhere but the networks `inside` to
-    our own `port`. Raises `OSError` where the kernel has no nftables or not all of it."""
-    rule = b"".join(
-        [
-            _expression("meta", _number(1, 1), _number(2, _L4_PROTOCOL)),
-            _compare(_EQUAL, bytes([socket.IPPROTO_TCP])),
-            *map(_outside, inside),
-            _expression("immediate", _number(1, 1), _value(2, struct.pack(">H", port))),
-            _expression("redir", _number(1, 1)),
+    our own port `tcp`, and questions to name servers there to the UDP port `dns`. Raises `OSError`
+    where the kernel has no nftables or not all of it."""
+    foreign = b"".join(map(_outside, inside))
+    question = _payload(_TRANSPORT_HEADER, _PORT_OFFSET, 2) + _compare(
+        _EQUAL, struct.pack(">H", _DNS)
+    )
+    messages = [(_NEW_TABLE, _CREATE, _attribute(1, _TABLE))]
+    for chain, number in ((b"pods\0", _PREROUTING), (b"node\0", _OUTPUT)):
+        hook = _nest(4, _number(1, number), _number(2, _DESTINATION_NAT))
+        made = _attribute(1, _TABLE) + _attribute(3, chain) + hook + _attribute(7, b"nat\0")
+        messages += [
+            (_NEW_CHAIN, _CREATE, made),
+            (
+                _NEW_RULE,
+                _CREATE | _APPEND,
+                _rule(chain, socket.IPPROTO_TCP, foreign + _outside(_LOOPBACK), tcp),
+            ),
+            # A name server on the loopback is the machine's, as systemd-resolved is.
+            (
+                _NEW_RULE,
+                _CREATE | _APPEND,
+                _rule(chain, socket.IPPROTO_UDP, foreign + question, dns),
+            ),
         ]
-    )
-    hook = _nest(4, _number(1, _PREROUTING), _number(2, _DESTINATION_NAT))
-    messages = (
-        (_NEW_TABLE, _CREATE, _attribute(1, _TABLE)),
-        (
-            _NEW_CHAIN,
-            _CREATE,
-            _attribute(1, _TABLE) + _attribute(3, _CHAIN) + hook + _attribute(7, b"nat\0"),
-        ),
-        (
-            _NEW_RULE,
-            _CREATE | _APPEND,
-            _attribute(1, _TABLE) + _attribute(2, _CHAIN) + _nest(4, rule),
-        ),
-    )
     batch = _message(_BATCH_BEGIN, 0, 0, 0, _SUBSYSTEM, b"")
     for number, (kind, flags, body) in enumerate(messages, 1):
         batch += _message(_SUBSYSTEM << 8 | kind, flags | _ACK, number, _IPV4, 0, body)

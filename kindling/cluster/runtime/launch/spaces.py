@@ -72,7 +72,7 @@ class Launcher(Loop):
         kernel.mount("tmpfs", self._folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
         self._network.begin()
         self.watch(self._holder)
-        listener, why = self._network.leave()
+        doors, why = self._network.leave()
         self.channel.post(
             {
                 "why_no_egress": why,
@@ -85,7 +85,7 @@ class Launcher(Loop):
                 "why_single": self._users.why,
                 "rootless": self._users.own_namespace,
             },
-            (listener,) if listener >= 0 else (),
+            doors,
             close=True,
         )
         super().run()
