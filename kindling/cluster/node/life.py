@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -161,6 +162,9 @@ class Life:
         spec = container_spec(site.api, self._owner.pod, slot.spec, image, place, home.facts())
         attempt = slot.attempts
         before = slot.attempts, slot.terminated, slot.last
+        if stale := [one for one in _siblings(place.folder) if one != place.folder]:
+            # Of runs whose end nobody saw; the others were cleared by the runtime.
+            await asyncio.to_thread(_remove, stale)
         place.folder.mkdir(parents=True, exist_ok=True)
         place.termination.parent.mkdir(parents=True, exist_ok=True)
         place.termination.write_bytes(b"")
@@ -245,3 +249,12 @@ class Life:
         if not words and end.code != 0 and policy == "FallbackToLogsOnError":
             words = last_text(run.log.path, _MOST_LOG_LINES, _MOST_LOG_WORDS)
         return words
+
+
+def _siblings(folder: Path) -> list[Path]:
+    return list(folder.parent.iterdir()) if folder.parent.is_dir() else []
+
+
+def _remove(folders: list[Path]) -> None:
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -39,13 +39,11 @@ def write_payload(folder: Path, files: Mapping[str, PayloadFile], group: int | N
     state = folder / f"..{secrets.token_hex(8)}"
     state.mkdir(mode=0o755)
     state.chmod(0o755)
-    for path, file in files.items():
-        target = state / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(file.content)
-        if group is not None:
-            os.chown(target, -1, group)
-        target.chmod(file.mode | (0o440 if group is not None else 0))
+    try:
+        _fill(state, files, group)
+    except BaseException:
+        shutil.rmtree(state, ignore_errors=True)
+        raise
     fresh = folder / "..data_tmp"
     with contextlib.suppress(FileNotFoundError):
         fresh.unlink()
@@ -62,6 +60,16 @@ def write_payload(folder: Path, files: Mapping[str, PayloadFile], group: int | N
     if old is not None and old.parent == folder.resolve():
         shutil.rmtree(old, ignore_errors=True)
     return True
+
+
+def _fill(state: Path, files: Mapping[str, PayloadFile], group: int | None) -> None:
+    for path, file in files.items():
+        target = state / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.content)
+        if group is not None:
+            os.chown(target, -1, group)
+        target.chmod(file.mode | (0o440 if group is not None else 0))
 
 
 def _holds(state: Path, files: Mapping[str, PayloadFile]) -> bool:

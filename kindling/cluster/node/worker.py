@@ -28,6 +28,7 @@ __all__ = ["PodWorker"]
 
 _log = logging.getLogger(__name__)
 _PATIENCE = 1.0  # seconds for which a start may go untold
+_TRY_AGAIN = 5.0  # seconds after a write that failed
 _OVER = ("Succeeded", "Failed")
 _DEADLINE_TEXT = "Pod was active on the node longer than the specified deadline"
 
@@ -124,9 +125,7 @@ class PodWorker:
                 if self._to_be_told and not await self._write():
                     self.vanish()
                 if self._ended and self._deleted and not (self._released or self._frozen):
-                    self._released = True
-                    metadata = self.pod["metadata"]
-                    await release(self._site.api, metadata["name"], metadata["namespace"], self.uid)
+                    await self._release()
                 await wait_until(self._wake, self._site.clock, self._timer)
         self._site.puller.forget(self.uid)
         await asyncio.to_thread(shutil.rmtree, self.home.folder, ignore_errors=True)
@@ -324,6 +323,19 @@ class PodWorker:
 
     # Status
 
+    async def _release(self) -> None:
+        metadata = self.pod["metadata"]
+        try:
+            await release(self._site.api, metadata["name"], metadata["namespace"], self.uid)
+            self._released = True
+        except ApiError as error:
+            self._try_again("pod %s not deleted: %s", error)
+
+    def _try_again(self, text: str, error: ApiError) -> None:
+        """The disk may be full, or the server may be closing: what runs is not to suffer."""
+        _log.warning(text, self.pod["metadata"]["name"], error)
+        self._at(self._site.clock.monotonic() + _TRY_AGAIN)
+
     async def _write(self) -> bool:
         metadata = self.pod["metadata"]
         try:
@@ -331,9 +343,7 @@ class PodWorker:
                 self._site.api, metadata["name"], metadata["namespace"], self.uid, self._status
             )
         except ApiError as error:
-            # The disk may be full, or the server may be closing: say so, and try again.
-            _log.warning("status of pod %s not written: %s", metadata["name"], error)
-            self._at(self._site.clock.monotonic() + 5.0)
+            self._try_again("status of pod %s not written: %s", error)
             return True
 
     def _status(self, pod: Obj) -> Obj:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import builtin
+from kindling.cluster.model.status import internal_error
 from kindling.cluster.runtime.fake import FakeProcess
 from kindling.cluster.runtime.protocol import StartError
 from tests.cluster.node.bed import Bed
@@ -290,3 +293,23 @@ async def test_a_clean_stop_asks_first_and_hears_the_last_words(bed: Bed) -> Non
     assert "running" in bed.entry()["state"]
     await bed.crash()
     await bed.running(restarts=1)
+
+
+async def test_a_full_disk_stops_no_pod(bed: Bed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A status that cannot be written now is written later; what runs goes on."""
+    await bed.pod()
+    await bed.running()
+    update = bed.api.update
+
+    async def full(*_args: Any, **_options: Any) -> Obj:
+        raise internal_error("the object could not be stored: disk full")
+
+    monkeypatch.setattr(bed.api, "update", full)
+    bed.process().exit(1)
+    await bed.until(lambda: len(bed.fake.started) == 2)
+    await bed.clock.advance(1)
+    assert bed.entry()["restartCount"] == 0
+    monkeypatch.setattr(bed.api, "update", update)
+    await bed.clock.advance(5)
+    await bed.running(restarts=1)
+    assert len(bed.fake.running) == 1
