@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import codecs
 import os
+import re
 import stat
 import uuid
 from collections.abc import Callable
@@ -109,7 +110,7 @@ async def _contain(
                 env=tuple(_environment(command, view).items()),
                 cwd=command.cwd,
                 user=command.user,
-                mounts=(*_machine_files(), *command.mounts),
+                mounts=(*_machine_files(folder), *command.mounts),
             )
         )
     except StartError as error:
@@ -173,13 +174,23 @@ def read_table(view: RootView, path: str) -> list[list[str]]:
     return [line.split(":") for line in text.splitlines() if line and not line.startswith("#")]
 
 
-def _machine_files() -> tuple[Mount, ...]:
-    """How names are looked up, as on this machine: a build uses its network."""
-    return tuple(
-        Mount(f"/{name}", Path(os.path.realpath(f"/{name}")), read_only=True)
-        for name in _MACHINE_FILES
-        if os.path.isfile(f"/{name}")
-    )
+def _machine_files(folder: Path) -> tuple[Mount, ...]:
+    """How names are looked up, as on this machine: a build uses its network. A name server on the
+    machine's own loopback cannot be reached from there; since the runtime lets those of the machine
+    answer whatever server was asked, any other address will do."""
+    found = []
+    for name in _MACHINE_FILES:
+        path = Path(os.path.realpath(f"/{name}"))
+        if not path.is_file():
+            continue
+        if name == "etc/resolv.conf":
+            text = path.read_text("utf-8", "replace")
+            mended = re.sub(r"(?m)^(\s*nameserver\s+)(?:127\.\S+|::1)", r"\g<1>192.0.2.53", text)
+            if mended != text:
+                path = folder / "resolv.conf"
+                path.write_text(mended, "utf-8")
+        found.append(Mount(f"/{name}", path, read_only=True))
+    return tuple(found)
 
 
 def _keep(

@@ -20,7 +20,7 @@ from kindling.cluster.images.asgi import Receive, Request, Scope, Send, lifespan
 from kindling.cluster.images.blobs import BlobError, BlobWriter, digest_of, is_digest
 from kindling.cluster.images.manifest import ACCEPTED, INDEX, ManifestError, parse_manifest
 from kindling.cluster.images.reference import valid_repository, valid_tag
-from kindling.cluster.images.store import OWN
+from kindling.cluster.images.shelf import OWN
 from kindling.cluster.images.tape import ArchiveError
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ class Distribution:
     def __init__(self, store: ImageStore) -> None:
         self._store = store
         self._uploads: dict[str, _Upload] = {}
+        self._swept = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -278,6 +279,10 @@ class Distribution:
             self._uploads.pop(old).writer.abort()
         if len(self._uploads) >= _MOST_UPLOADS:
             raise _RefusedError(429, "TOOMANYREQUESTS", "too many uploads are under way")
+        if now - self._swept > _UPLOAD_SECS:
+            # What was pushed and never named by a manifest.
+            self._swept = now
+            self._store.collect()
         number = uuid.uuid4().hex
         upload = self._uploads[number] = _Upload(self._store.blobs.writer())
         if request.one("digest"):

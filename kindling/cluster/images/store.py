@@ -18,34 +18,29 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kindling.cluster.images.blobs import BlobError, Blobs, digest_of
 from kindling.cluster.images.catalogue import Catalogue, ManifestRow
-from kindling.cluster.images.host_image import HOST_MARK, host_image, is_host_image
+from kindling.cluster.images.host_image import host_image, is_host_image
 from kindling.cluster.images.layers import Layers
 from kindling.cluster.images.manifest import (
     Manifest,
     ManifestError,
     choose,
     diff_ids,
-    image_config,
     machine,
     parse_manifest,
 )
 from kindling.cluster.images.protocol import Credentials, Image, PullError
 from kindling.cluster.images.reference import Reference, is_image_id, parse_reference
+from kindling.cluster.images.shelf import Shelf
 from kindling.cluster.images.tape import LIMITS, Limits
 from kindling.cluster.images.threads import in_thread
-from kindling.cluster.runtime.protocol import RootFs
 
-__all__ = ["OWN", "ImageInUseError", "ImageStore", "Removed"]
-
-OWN = "-"
-"""The host that names in our own registry are stored under, since its port may change."""
+__all__ = ["ImageInUseError", "ImageStore", "Removed"]
 
 _GRACE_SECS = 3600.0
 """Blobs that no manifest names are kept this long: a push sends them before their manifest."""
@@ -91,18 +86,13 @@ class ImageStore:
         self.blobs = Blobs(folder)
         self.layers = Layers(folder, self.blobs, limits)
         self.catalogue = Catalogue(folder / "images.db")
-        self._own_hosts = own_hosts
+        self._shelf = Shelf(self.catalogue, self.blobs, self.layers, own_hosts)
         self.in_use = in_use
         self.environment = environment
-        self._images: dict[str, Image] = {}
-        self._names: dict[str, list[tuple[str, str]]] = {}
         self._pulls: dict[str, asyncio.Task[Image]] = {}
         self._unpacking: dict[str, asyncio.Lock] = {}
         self._pinned: Counter[str] = Counter()
         self._leases: Counter[str] = Counter()
-        for row in list(self.catalogue.manifests.values()):
-            self._take_up(row)
-        self._refresh()
         self.collect(grace=0.0)
 
     def close(self) -> None:
@@ -111,24 +101,24 @@ class ImageStore:
 
     @property
     def own_hosts(self) -> tuple[str, ...]:
-        return self._own_hosts
+        return self._shelf.own_hosts
 
     def serve_as(self, own_hosts: tuple[str, ...]) -> None:
         """Say under which hosts our own registry is reached from now on."""
-        self._own_hosts = own_hosts
-        self._refresh()
+        self._shelf.own_hosts = own_hosts
+        self._shelf.refresh()
 
     # What the node asks --------------------------------------------------------------------------
 
     def find(self, reference: str) -> Image | None:
         if is_image_id(reference):
-            return self._images.get("sha256:" + reference.removeprefix("sha256:"))
+            return self._shelf.images.get("sha256:" + reference.removeprefix("sha256:"))
         parsed = parse_reference(reference)
         if is_host_image(parsed):
             return host_image()
         digest = self.resolve(parsed)
         row = self.catalogue.manifests.get(digest)
-        return self._images.get(row.image) if row is not None else None
+        return self._shelf.images.get(row.image) if row is not None else None
 
     async def pull(self, reference: str, credentials: tuple[Credentials, ...] = ()) -> Image:
         return await self.pull_watched(reference, credentials)
@@ -176,7 +166,7 @@ class ImageStore:
                         task.exception()  # seen: those who would be told have gone
 
     def all(self) -> tuple[Image, ...]:
-        return (*self._images.values(), host_image())
+        return (*self._shelf.images.values(), host_image())
 
     @contextlib.contextmanager
     def lease(self, image: str) -> Iterator[None]:
@@ -202,19 +192,8 @@ class ImageStore:
     # Names ---------------------------------------------------------------------------------------
 
     def place(self, reference: Reference) -> str:
-        """The repository that a reference is stored under."""
-        return (
-            f"{OWN}/{reference.path}"
-            if reference.host in self.own_hosts
-            else (reference.repository)
-        )
-
-    def shown(self, repository: str) -> str:
-        """A stored repository as people write it."""
-        host, _, path = repository.partition("/")
-        if host == OWN:
-            host = self.own_hosts[0] if self.own_hosts else "localhost"
-        return f"{host}/{path}"
+        """The repository that a reference is stored under: our own registry's whatever its port."""
+        return self._shelf.place(reference)
 
     def resolve(self, reference: Reference) -> str:
         """The digest of the manifest or index that a reference stands for; empty for none."""
@@ -237,12 +216,12 @@ class ImageStore:
             image if image in self.catalogue.manifests else self.manifest_of(image)
         ]
         self.catalogue.add(row, names=[(self.place(reference), reference.tag)])
-        self._refresh()
+        self._shelf.refresh()
         self._shed()
 
     def config(self, image: str) -> dict[str, Any]:
         """The whole configuration of an image id."""
-        if image == host_image().id and image not in self._images:
+        if image == host_image().id and image not in self._shelf.images:
             from kindling.cluster.images.host_image import host_config
 
             return host_config()
@@ -281,10 +260,10 @@ class ImageStore:
             digest, manifest.media_type, len(data), image, manifest.parts, time.time()
         )
         self.catalogue.add(row, names, held)
-        self._take_up(row)
-        self._refresh()
+        self._shelf.take_up(row)
+        self._shelf.refresh()
         self._shed()
-        return self._images.get(image)
+        return self._shelf.images.get(image)
 
     async def _unpack(
         self, manifest: Manifest, progress: Callable[[str], Awaitable[None]] | None
@@ -354,9 +333,9 @@ class ImageStore:
             ImageInUseError: A container uses the image, and this is its last name.
         """
         image = self.find(reference)
-        if image is None or image.id not in self._images:
+        if image is None or image.id not in self._shelf.images:
             raise KeyError(reference)
-        names = list(self._names.get(image.id, ()))
+        names = list(self._shelf.names.get(image.id, ()))
         if not is_image_id(reference):
             parsed = parse_reference(reference)
             if parsed.digest and not parsed.tag:
@@ -369,22 +348,22 @@ class ImageStore:
                 f"unable to delete {image.id.removeprefix('sha256:')[:12]} (must be forced) - image"
                 " is referenced in multiple repositories"
             )
-        last = len(names) == len(self._names.get(image.id, ()))
+        last = len(names) == len(self._shelf.names.get(image.id, ()))
         if last and not force and self._used(image.id):
             raise ImageInUseError(
                 f'conflict: unable to remove repository reference "{reference}" (must force)'
                 " - a container is using its referenced image"
                 f" {image.id.removeprefix('sha256:')[:12]}"
             )
-        untagged = tuple(f"{self.shown(repository)}:{tag}" for repository, tag in names)
-        left = {repository for repository, _ in self._names.get(image.id, ())} - {
+        untagged = tuple(f"{self._shelf.shown(repository)}:{tag}" for repository, tag in names)
+        left = {repository for repository, _ in self._shelf.names.get(image.id, ())} - {
             repository for repository, _ in names
         }
         digests = {row.digest for row in self.catalogue.manifests.values() if row.image == image.id}
         held = [row for row in self.catalogue.held if row[1] in digests and row[0] not in left]
         self.catalogue.forget(names=names, held=held)
         deleted = self._drop([image.id]) if last and not self._used(image.id) else ()
-        self._refresh()
+        self._shelf.refresh()
         return Removed(untagged, deleted)
 
     def prune_builds(self) -> int:
@@ -406,12 +385,12 @@ class ImageStore:
         self.catalogue.forget(names=names, held=held)
         row = self.catalogue.manifests.get(digest)
         if row is not None and row.image:
-            self._refresh()
-            if not self._names.get(row.image) and not self._used(row.image):
+            self._shelf.refresh()
+            if not self._shelf.names.get(row.image) and not self._used(row.image):
                 self._drop([row.image])
         elif digest not in self.catalogue.names.values():
             self.catalogue.forget(manifests=[digest])
-        self._refresh()
+        self._shelf.refresh()
 
     def remove_blob(self, digest: str) -> bool:
         """Remove a blob that no manifest names; False when one does."""
@@ -428,14 +407,14 @@ class ImageStore:
 
     def prune(self) -> Removed:
         """Remove every image that has no name and that nobody uses."""
-        loose = [image for image in self._images if not self._names.get(image)]
+        loose = [image for image in self._shelf.images if not self._shelf.names.get(image)]
         return Removed(deleted=self._drop([image for image in loose if not self._used(image)]))
 
     def _shed(self) -> None:
         """Forget the oldest images without a name, and the oldest steps of builds."""
-        loose = [image for image in self._images if not self._names.get(image)]
+        loose = [image for image in self._shelf.images if not self._shelf.names.get(image)]
         if len(loose) > _DANGLING:
-            loose.sort(key=lambda image: self._images[image].created)
+            loose.sort(key=lambda image: self._shelf.images[image].created)
             self._drop([image for image in loose[:-_DANGLING] if not self._used(image)])
         cache = self.catalogue.cache()
         if len(cache) > _CACHED_STEPS:
@@ -452,9 +431,9 @@ class ImageStore:
         held = [row for row in self.catalogue.held if row[1] in set(rows)]
         before = self._live()
         self.catalogue.forget(manifests=rows, held=held)
-        self._refresh()
+        self._shelf.refresh()
         self._free(before)
-        return tuple(image for image in images if image not in self._images)
+        return tuple(image for image in images if image not in self._shelf.images)
 
     def _free(self, before: tuple[set[str], set[str]]) -> None:
         """Remove the blobs and layers that something named before, and nothing does now."""
@@ -486,81 +465,9 @@ class ImageStore:
         for entry in self.catalogue.cache():
             blobs.add(entry.blob)
             layers.add(entry.diff_id)
-        for image in self._images.values():
+        for image in self._shelf.images.values():
             layers.update("sha256:" + path.parent.name for path in image.root.layers)
         return blobs, layers
 
     def _used(self, image: str) -> bool:
         return bool(self._leases[image]) or image in self.in_use()
-
-    # The list of images in memory ----------------------------------------------------------------
-
-    def _take_up(self, row: ManifestRow) -> None:
-        """Put the image of a recorded manifest among those in memory."""
-        known = self._images.get(row.image)
-        if known is not None and self._undated(row.image):
-            self._images[row.image] = replace(known, created=row.added)
-        if not row.image or known is not None:
-            return
-        try:
-            config = json.loads(self.blobs.read(row.image))
-            wanted = diff_ids(config)
-            sizes = [self.layers.size(diff_id) for diff_id in wanted]
-        except (OSError, ValueError, ManifestError):
-            # Someone took files away under us: the image is not here, and can be had again.
-            self.catalogue.forget(
-                manifests=[row.digest],
-                names=[name for name, it in self.catalogue.names.items() if it == row.digest],
-                held=[held for held in self.catalogue.held if held[1] == row.digest],
-            )
-            return
-        self._images[row.image] = Image(
-            id=row.image,
-            config=image_config(config),
-            root=RootFs(
-                tuple(self.layers.path(diff_id) for diff_id in wanted),
-                host=bool(config.get(HOST_MARK)),
-            ),
-            size=sum(sizes),
-            created=_created(config) or row.added,
-        )
-
-    def _undated(self, image: str) -> bool:
-        with contextlib.suppress(OSError, ValueError):
-            return not _created(json.loads(self.blobs.read(image)))
-        return False
-
-    def _refresh(self) -> None:
-        """Make the names of the images in memory those of the catalogue, and let go of images
-        whose last manifest is gone."""
-        rows = self.catalogue.manifests
-        here = {row.image for row in rows.values()}
-        names: dict[str, list[tuple[str, str]]] = {}
-        digests: dict[str, list[str]] = {}
-        for name, digest in self.catalogue.names.items():
-            if digest in rows:
-                names.setdefault(rows[digest].image, []).append(name)
-        for repository, digest in self.catalogue.held:
-            if digest in rows:
-                digests.setdefault(rows[digest].image, []).append(
-                    f"{self.shown(repository)}@{digest}"
-                )
-        self._names = names
-        for image, found in list(self._images.items()):
-            if image not in here:
-                del self._images[image]
-                continue
-            shown = tuple(
-                sorted(f"{self.shown(place)}:{tag}" for place, tag in names.get(image, ()))
-            )
-            known = tuple(sorted(digests.get(image, ())))
-            if (found.names, found.digests) != (shown, known):
-                self._images[image] = replace(found, names=shown, digests=known)
-
-
-def _created(config: Mapping[str, Any]) -> float:
-    """Seconds since the epoch; 0 for an image that hides when it was made."""
-    text = str(config.get("created") or "")
-    with contextlib.suppress(ValueError):
-        return max(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp(), 0.0)
-    return 0.0
