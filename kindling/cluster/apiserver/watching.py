@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import orjson
 
-from kindling.cluster.apiserver.exchange import Exchange
+from kindling.cluster.apiserver.exchange import ClientGoneError, Exchange
 from kindling.cluster.apiserver.forms import Forms, encoded, metadata_only
 from kindling.cluster.apiserver.negotiation import Form, View
 from kindling.cluster.model.api import Api, Change, ChangeType, Selection
@@ -63,8 +63,6 @@ async def serve_watch(
 
     async def pump() -> None:
         try:
-            # So that clients see the headers before anything happens.
-            await exchange.chunk(b"")
             async for change in changes:
                 if change.type is ChangeType.BOOKMARK and not bookmarks and not initial:
                     continue
@@ -89,8 +87,11 @@ async def serve_watch(
             await close()
     if isinstance(results[0], Exception):
         raise results[0]
-    async with asyncio.timeout(_FAREWELL):
-        await exchange.end_stream()
+    try:
+        async with asyncio.timeout(_FAREWELL):
+            await exchange.end_stream()
+    except TimeoutError:
+        raise ClientGoneError from None
 
 
 def _beginning(exchange: Exchange) -> tuple[str, bool]:

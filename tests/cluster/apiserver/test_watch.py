@@ -150,3 +150,20 @@ async def test_two_hundred_watches_see_the_same(cluster: Cluster) -> None:
         assert json.loads(lines[0])["object"]["metadata"]["name"] == "a"
         for answer in answers:
             answer.close()
+
+
+async def test_a_client_that_reads_nothing_holds_up_nobody(cluster: Cluster) -> None:
+    context = cluster.authority.client_context()
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster.port, ssl=context)
+    head = f"GET {PATH}?watch=1 HTTP/1.1\r\nhost: localhost\r\n"
+    writer.write(f"{head}authorization: Bearer {cluster.tokens.admin}\r\n\r\n".encode())
+    await reader.readline()
+    for number in range(40):
+        await make(cluster, f"m{number}", x="y" * 500_000)
+    status, _, _ = await cluster.request("GET", "/readyz")
+    assert status == 200
+    cluster.app.stop()
+    served = requests_under_way()
+    writer.transport.abort()
+    _, pending = await asyncio.wait(served, timeout=5)
+    assert not pending
