@@ -110,7 +110,7 @@ def _operation_v3(row: Operation) -> dict[str, Any]:
         "parameters": [_parameter_v3(one) for one in row.parameters],
     }
     if row.takes:
-        media = _PATCHES if row.method == "patch" else ("*/*",)
+        media: tuple[str, ...] = _PATCHES if row.method == "patch" else ("*/*",)
         reference = {"schema": {"$ref": f"#/components/schemas/{row.takes}"}}
         told["requestBody"] = {"content": dict.fromkeys(media, reference)}
         if row.method != "delete":
