@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from kindling.cluster.controllers.catalog import CONTROLLERS
@@ -18,6 +18,7 @@ from kindling.cluster.model.status import ApiError
 
 __all__ = ["Controllers", "SystemClock"]
 
+_PAUSE = 0.05  # seconds before a watch that ended starts over
 _log = logging.getLogger(__name__)
 
 
@@ -110,18 +111,21 @@ class Controllers:
     async def _follow(self, resources: Sequence[ResourceType], tasks: asyncio.TaskGroup) -> None:
         """Hand on what there is and what happens, until the watch ends; a watch that fell behind
         starts over with the whole state, and level-triggered controllers do not mind."""
-        stream = self._api.watch(resources, since="0")
+        stream: AsyncIterator[Change] | None = None
         try:
+            stream = self._api.watch(resources, since="0")
             async for change in stream:
                 self._hand_out(change)
                 if change.resource.key == DEFINITIONS.key:
                     self._sync_custom(tasks)
         except ApiError as error:
             _log.warning("the controllers' watch starts over: %s", error)
-            await self._clock.sleep(0.05)
+        except Exception:
+            _log.exception("the controllers' watch starts over")
         finally:
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
+        await self._clock.sleep(_PAUSE)
 
     def _hand_out(self, change: Change) -> None:
         if change.type is ChangeType.BOOKMARK:

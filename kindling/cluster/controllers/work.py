@@ -20,7 +20,7 @@ Key = tuple[str, ...]
 
 _FIRST_WAIT = 0.01  # seconds after a failure, doubled for each further one,
 _LONGEST_WAIT = 60.0  # up to this
-_QUICK_RETRIES = 3  # conflicts of a key in a row that are followed by a retry at once
+_QUICK_RETRIES = 3  # in a row, of a key whose object somebody else wrote or deleted meanwhile
 _log = logging.getLogger(__name__)
 
 
@@ -116,6 +116,9 @@ class WorkQueue:
                 self._active.add(key)
                 try:
                     await self._one(key)
+                except asyncio.CancelledError:
+                    self._tasks = None  # the group takes no more tasks
+                    raise
                 finally:
                     self._active.discard(key)
                     if key in self._again:
@@ -129,11 +132,13 @@ class WorkQueue:
         try:
             again = await self._work(key)
         except ApiError as error:
-            if error.code == 409:
+            # Somebody else was quicker, to write or to delete: nothing to tell anyone about.
+            expected = error.code == 404 or error.reason == "Conflict"
+            if expected:
                 _log.debug("%s %s: %s", self.name, "/".join(key), error)
             else:
                 _log.warning("%s %s: %s", self.name, "/".join(key), error)
-            self._failed(key, soon=error.reason == "Conflict")
+            self._failed(key, soon=expected)
         except Exception:
             _log.exception("%s %s: it will be tried again", self.name, "/".join(key))
             self._failed(key)

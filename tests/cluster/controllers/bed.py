@@ -101,6 +101,27 @@ class Bed:
         self.clock = clock
         self.controllers = controllers
         self.node = FakeNode(api, clock)
+        self._running: asyncio.Task[None] | None = None
+
+    def start_controllers(self) -> None:
+        self._running = asyncio.create_task(self.controllers.run(), name="controllers")
+
+    async def stop_controllers(self) -> None:
+        """End them, wherever they are; what they were about to do is lost."""
+        assert self._running is not None
+        task, self._running = self._running, None
+        task.cancel()
+        (result,) = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(result, Exception):
+            raise result
+
+    async def restart_controllers(self, folder: Path | None = None) -> None:
+        """Begin anew with controllers that know nothing."""
+        self.controllers = Controllers(
+            self.api, clock=self.clock, volumes=folder, authority="PEM", controllers=CONTROLLERS
+        )
+        self.start_controllers()
+        await self.settle()
 
     async def settle(self) -> None:
         """Wait until nobody has anything to do."""
@@ -201,20 +222,17 @@ async def bed_in(
             await api.create(SERVICE_ACCOUNTS, account, "default")
         if node:
             await api.create(NODES, node_obj())
-        tasks = [
-            asyncio.create_task(running.run(), name="controllers"),
-            asyncio.create_task(bed.node.run(), name="node"),
-        ]
+        bed.start_controllers()
+        node_task = asyncio.create_task(bed.node.run(), name="node")
         try:
             await bed.settle()
             yield bed
         finally:
-            for task in tasks:
-                task.cancel()
-            results = await asyncio.gather(*tasks, return_exceptions=True)
-        for result in results:
-            if isinstance(result, Exception):
-                raise result
+            await bed.stop_controllers()
+            node_task.cancel()
+            (result,) = await asyncio.gather(node_task, return_exceptions=True)
+        if isinstance(result, Exception):
+            raise result
     finally:
         await api.close()
 

@@ -66,7 +66,7 @@ class Watchman:
             self.complaint = self.complaint or f"only {serving} serve, {self.bounds}"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.integers(0, 2**32),
     st.integers(1, 6),
