@@ -89,7 +89,10 @@ def apply(
         owners = _before_first(bare, shape, frame, now, api_version, applied)
     forbidden = reset_set(reset)
     turn = _Turn(bare, applied, shape, frame, forbidden, Key(manager, APPLY, "", subresource))
-    result, after, conflicts = turn.run(owners, api_version)
+    try:
+        result, after, conflicts = turn.run(owners, api_version)
+    except RecursionError as error:
+        raise bad_request("exceeded max depth") from error
     if conflicts and not force:
         if manager == "kubectl":
             conflicts = _not_from_last_applied(conflicts, bare, shape, frame, api_version)

@@ -13,6 +13,7 @@ from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.shape import Shape
+from kindling.cluster.model.status import bad_request
 from kindling.cluster.patch.compare import compare, frame_of
 from kindling.cluster.patch.entries import (
     UPDATE,
@@ -70,14 +71,17 @@ def track(
     `now` is RFC 3339 to the second. `reset` are paths that this endpoint does not let the writer
     set (`status` on the main one), which it therefore never comes to own. Entries in `after` count,
     as a client may edit them, but not on a subresource; an empty list or one empty entry forgets
-    them all. An object that once has no entries stays so until it is applied to.
+    them all. An object that once has no entries stays so until it is applied to. Raises `ApiError`
+    400 for an object that nests too deep.
     """
     metadata = after.get("metadata") or {}
     owners = _owners_at_first(before, metadata, subresource)
     if not owners and before is not None:
         return with_owners(after, {})
-    frame = frame_of(after)
-    changed, removed = compare(before or {}, after, shape, frame)
+    try:
+        changed, removed = compare(before or {}, after, shape, frame_of(after))
+    except RecursionError as error:
+        raise bad_request("exceeded max depth") from error
     key = Key(manager, UPDATE, api_version, subresource)
     updated = own_changes(owners, changed, removed, key=key, now=now, forbidden=reset_set(reset))
     if updated is owners and before is not None:

@@ -233,6 +233,22 @@ def test_unsound_configurations_are_refused(applied: Json, code: int, words: str
     assert (refusal.value.code, refusal.value.message) == (code, words)
 
 
+def test_a_configuration_that_nests_too_deep_is_refused() -> None:
+    value: Json = {}
+    for _ in range(2000):
+        value = {"a": value}
+    with pytest.raises(ApiError, match="max depth"):
+        apply(
+            thing({}),
+            thing({"anything": value}),
+            THING,
+            manager="m",
+            force=False,
+            now=NOW,
+            api_version=VERSION,
+        )
+
+
 def test_live_items_keep_their_place_among_applied_ones() -> None:
     obj = updated(None, thing({"items": [{"name": n} for n in "abcd"]}))
     obj = laid(obj, thing({"items": [{"name": n} for n in "dxb"]}))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kindling.cluster.model.status import ApiError
 from kindling.cluster.patch.fields import difference, intersection, paths, text, union
 from kindling.cluster.patch.owners import track
 from tests.cluster.patch.manifests import DEPLOYMENT, Json
@@ -171,3 +172,11 @@ def test_sets_are_sets() -> None:
     assert difference(one, other) == {"f:a": {".": {}, "f:c": {}}, "f:d": {}}
     assert difference(one, {"f:a": {}}) == {"f:a": {"f:b": {}, "f:c": {}}, "f:d": {}}
     assert difference(one, {"f:x": {}}) is one
+
+
+def test_an_object_that_nests_too_deep_is_refused() -> None:
+    value: Json = {}
+    for _ in range(2000):
+        value = {"a": value}
+    with pytest.raises(ApiError, match="max depth"):
+        write(None, thing(anything=value), "m")
