@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from pathlib import Path
 
 from kindling.cluster.runtime.egress import Egress
 from kindling.cluster.runtime.launch.wire import Message
-from kindling.cluster.runtime.protocol import Isolation, StartError
+from kindling.cluster.runtime.protocol import (
+    ContainerSpec,
+    Isolation,
+    RootFs,
+    SandboxSpec,
+    StartError,
+)
 from kindling.cluster.runtime.spawned import SpawnedRuntime
 
 __all__ = ["POD_NETWORK", "SERVICE_NETWORK", "LauncherRuntime"]
 
 POD_NETWORK = "10.199.0.0/16"
 SERVICE_NETWORK = "10.198.0.0/16"
+_PROBE = "probe-of-kindling"
 
 
 class LauncherRuntime(SpawnedRuntime):
@@ -46,6 +54,13 @@ class LauncherRuntime(SpawnedRuntime):
         if sys.platform != "linux":
             raise StartError("namespaces are a matter of Linux")
         ready, fds = await self._begin(self._config)
+        try:
+            await self._try_out()
+        except BaseException:
+            for fd in fds:
+                os.close(fd)
+            await self.close()
+            raise
         missing = [
             "network: pods reach the outside by TCP and name servers by UDP, and by nothing else"
         ]
@@ -73,6 +88,21 @@ class LauncherRuntime(SpawnedRuntime):
             users=not ready["single"],
             missing=tuple(missing),
         )
+
+    async def _try_out(self) -> None:
+        """Make a container up to its program, which is not there: so everything else works, or
+        `StartError` says what does not. Some 15 ms."""
+        await self.create_sandbox(SandboxSpec(_PROBE, "probe"))
+        spec = ContainerSpec(
+            _PROBE, _PROBE, self._folder / _PROBE, RootFs(host=True), (f"/{_PROBE}",)
+        )
+        try:
+            await self.run(spec)
+        except StartError as error:
+            if not str(error).startswith(f'exec: "/{_PROBE}"'):
+                raise StartError(f"containers cannot be made here: {error}") from error
+        finally:
+            await self.remove_sandbox(_PROBE)
 
     async def close(self) -> None:
         if self._egress is not None:

@@ -186,8 +186,10 @@ class SpawnedRuntime:
             )
         except BaseException:
             self._exits.pop(spec.id, None)
+            self._forget(spec.id)
             if streams is not None:
                 streams.close()
+            await self.discard(spec)
             raise
         assert streams.stdout is not None
         ends = streams.ended
@@ -274,6 +276,7 @@ class SpawnedRuntime:
                 self._signal(key, signal.SIGKILL)
                 for fd in terminal:
                     os.close(fd)
+                await _wait(self._exits[key])
             raise
         streams.handed_over()
         await streams.open(terminal)
@@ -345,6 +348,15 @@ class SpawnedRuntime:
         if self._link is not None and key in self._exits and not self._exits[key].done():
             self._link.tell({"verb": "signal", "key": key, "number": int(number)})
 
+    async def discard(self, spec: ContainerSpec) -> None:
+        """Free the private layer of a container that has ended or never began. Its files may
+        belong to users that only the launcher has power over."""
+        if self._link is not None and self._link.alive:
+            with contextlib.suppress(StartError):  # the launcher went
+                await self._link.ask(
+                    {"verb": "remove", "container": spec.id, "folder": str(spec.folder)}
+                )
+
     def _forget(self, key: str) -> None:
         """A container was removed."""
 
@@ -357,11 +369,7 @@ class SpawnedRuntime:
         if self._exits.get(spec.id) is exited:
             del self._exits[spec.id]
             self._forget(spec.id)
-            if self._link is not None and self._link.alive:
-                with contextlib.suppress(StartError):
-                    await self._link.ask(
-                        {"verb": "remove", "container": spec.id, "folder": str(spec.folder)}
-                    )
+            await self.discard(spec)
 
     def _on_exit(self, message: Message) -> None:
         future = self._exits.get(message["exit"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,7 +160,16 @@ async def test_a_start_that_nobody_waits_for_leaves_nothing(bench: Bench) -> Non
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await bench.runtime.remove_sandbox("pod")  # which waits for all that is in it
+    spec = bench.spec("true", id="given-up-again")
+    again = await bench.runtime.run(replace(spec, id="given-up"))  # the id is free, as if never
+    assert (await again.wait()).code == 0
+
+
+async def test_a_start_that_failed_leaves_no_files(bench: Bench) -> None:
+    spec = bench.spec("/no-such")
+    with pytest.raises(StartError, match="no such file"):
+        await bench.runtime.run(spec)
+    assert list(spec.folder.iterdir()) == []
 
 
 async def test_descriptors_do_not_pile_up(bench: Bench) -> None:

@@ -87,9 +87,13 @@ class Cgroups:
                 self._search(controller, second, own[""], name)
             elif controller == "memory":
                 self.why = "control groups are not mounted"
+        mine = self._bases.get("memory"), self._bases.get("cpu")
+        if second and mine[0] and mine[1] and mine[0] != mine[1] and second in mine[0]:
+            # A process is in one group of version two; memory matters more.
+            with contextlib.suppress(OSError):
+                os.rmdir(self._bases.pop("cpu"))
         self.memory = "memory" in self._bases
         self.cpu = "cpu" in self._bases
-        self.second = second != "" and second in self._bases.get("memory", "")
         if not self.memory:
             self.why = self.why or "no control group with the memory controller is ours to divide"
         with contextlib.suppress(OSError):

@@ -60,7 +60,7 @@ class Launcher(Loop):
         self._holder = holder
         self._groups = groups
         self._users = users
-        self._folder = config["folder"]
+        self._folder = os.path.join(config["folder"], "private")
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._network = NodeNetwork(config["pods"], config["services"])
         self._sandboxes: dict[str, _Sandbox] = {}
@@ -68,7 +68,8 @@ class Launcher(Loop):
 
     def run(self) -> None:
         kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_SLAVE)
-        # What is mounted on our folder is seen by us and by containers in the making alone.
+        os.makedirs(self._folder, exist_ok=True)
+        # What is mounted on this folder is seen by us and by containers in the making alone.
         kernel.mount("tmpfs", self._folder, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755")
         self._network.begin()
         self.watch(self._holder)
