@@ -11,11 +11,11 @@ from kindling.cluster.node.clock import wait_until, within
 from kindling.cluster.node.handlers import run_hook
 from kindling.cluster.node.life import tell
 from kindling.cluster.node.site import Site
-from kindling.cluster.node.slot import Slot
+from kindling.cluster.node.slot import Role, Run, Slot
 
 __all__ = ["Deadline", "stop_container", "stop_signal"]
 
-_LEAST_AFTER_HOOK = 2.0  # seconds that a container has after its hook, as in the kubelet
+_LEAST_AFTER_HOOK = 2.0  # seconds that a container has after its hook, or after what it served
 
 
 class Deadline:
@@ -64,13 +64,14 @@ async def _forward(source: asyncio.Event, target: asyncio.Event) -> None:
 async def stop_container(
     site: Site, pod: Obj, slot: Slot, address: str, deadline: Deadline, why: str = ""
 ) -> None:
-    """Stop what runs in `slot`, by the deadline. Returns when it has ended; a second call waits for
-    the first."""
+    """Stop what runs in `slot`, by the deadline. Returns when it has ended. What is stopped
+    already is asked no more, but killed by this deadline too."""
     run = slot.run
     if run is None:
         return
     if run.stopping:
-        await run.ended.wait()
+        if not await deadline.wait_for(run.ended, site):
+            await _kill(run)
         return
     run.stopping = True
     about = tell(pod, slot)
@@ -92,10 +93,17 @@ async def stop_container(
     if not run.ended.is_set():
         with contextlib.suppress(ProcessLookupError):
             run.container.signal(stop_signal(run.image.config.stop_signal))
+    if slot.role is Role.SIDECAR:
+        # What it served may have used up the grace: that is not its fault.
+        at_least = max(at_least, site.clock.monotonic() + _LEAST_AFTER_HOOK)
     if not await deadline.wait_for(run.ended, site, at_least):
-        with contextlib.suppress(ProcessLookupError):
-            run.container.signal(signal.SIGKILL)
-        await run.ended.wait()
+        await _kill(run)
+
+
+async def _kill(run: Run) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        run.container.signal(signal.SIGKILL)
+    await run.ended.wait()
 
 
 def stop_signal(text: str) -> int:

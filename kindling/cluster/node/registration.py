@@ -165,13 +165,15 @@ def _pressure(
 
 
 def _isolation(isolation: Isolation) -> tuple[str, str, str, str]:
-    """Ours: `True` when containers are kept apart in every respect, else what is missing."""
-    if not isolation.missing:
-        text = "containers have their own processes, root, network, memory limits and users"
+    """Ours: `True` when containers are kept apart in every respect, and what is missing in any
+    case."""
+    kept = (isolation.pids, isolation.root, isolation.network, isolation.memory, isolation.users)
+    text = "\n".join(isolation.missing) or (
+        "containers have their own processes, root, network, memory limits and users"
+    )
+    if all(kept):
         return ISOLATION, "True", "Isolated", text
-    partly = isolation.pids or isolation.root or isolation.network
-    reason = "PartlyIsolated" if partly else "PlainProcesses"
-    return ISOLATION, "False", reason, "\n".join(isolation.missing)
+    return ISOLATION, "False", "PartlyIsolated" if any(kept) else "PlainProcesses", text
 
 
 def _telling(obj: Obj) -> Obj:

@@ -42,7 +42,6 @@ class Run:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     """The postStart hook and the startup probe have succeeded."""
     stopping: bool = False
-    stdin_used: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +88,12 @@ class Slot:
     def succeeded(self) -> bool:
         return self.terminated is not None and self.terminated.get("exitCode") == 0
 
+    @property
+    def _told_ready(self) -> bool:
+        if self.role is Role.INIT:
+            return self.succeeded
+        return self.ready and self.role is not Role.EPHEMERAL
+
     def state(self, initial: str) -> tuple[Obj, Obj]:
         """`state` and `lastState`; `initial` is the reason of the wait before the first start."""
         previous = {"terminated": self.last} if self.last else {}
@@ -111,7 +116,7 @@ class Slot:
             "name": self.name,
             "state": state,
             "lastState": last,
-            "ready": self.ready and self.role is not Role.EPHEMERAL,
+            "ready": self._told_ready,
             "restartCount": self.restarts,
             "image": self.image or self.spec.get("image", ""),
             "imageID": self.image_id,

@@ -107,7 +107,10 @@ def pod_status(pod: Obj, slots: Sequence[Slot], view: PodView, now: float) -> Ob
         ("containerStatuses", (Role.MAIN,)),
         ("ephemeralContainerStatuses", (Role.EPHEMERAL,)),
     ):
-        if entries := [slot.status(initial) for slot in slots if slot.role in roles]:
+        entries = [slot.status(initial) for slot in slots if slot.role in roles]
+        if field != "initContainerStatuses":
+            entries.sort(key=lambda entry: str(entry["name"]))
+        if entries:
             status[field] = entries
     status["conditions"] = _conditions(pod, slots, view, phase, now)
     return status

@@ -148,3 +148,24 @@ async def _forever(_process: FakeProcess) -> int:
 
 def _note(ended: list[str], name: str, _done: Any) -> None:
     ended.append(name)
+
+
+async def test_a_deletion_overtakes_a_probe_s_slow_stop(bed: Bed) -> None:
+    """A container that a probe has condemned with much grace has no more than the deletion
+    grants."""
+    probe = {
+        "exec": {"command": ["false"]},
+        "failureThreshold": 1,
+        "initialDelaySeconds": 1,
+        "terminationGracePeriodSeconds": 600,
+    }
+    await bed.pod(containers=[{"livenessProbe": probe}], terminationGracePeriodSeconds=5)
+    await bed.running()
+    process = bed.process()
+    process.traps.add(signal.SIGTERM)
+    await bed.clock.advance(2)
+    assert process.signals == [signal.SIGTERM]
+    await bed.delete()
+    await bed.clock.advance(6)
+    await bed.gone()
+    assert process.signals == [signal.SIGTERM, signal.SIGKILL]
