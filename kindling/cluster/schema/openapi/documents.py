@@ -112,9 +112,10 @@ def _operation_v3(row: Operation) -> dict[str, Any]:
     if row.takes:
         media: tuple[str, ...] = _PATCHES if row.method == "patch" else ("*/*",)
         reference = {"schema": {"$ref": f"#/components/schemas/{row.takes}"}}
-        told["requestBody"] = {"content": dict.fromkeys(media, reference)}
-        if row.method != "delete":
-            told["requestBody"]["required"] = True
+        told["requestBody"] = {
+            "content": dict.fromkeys(media, reference),
+            **({"required": True} if row.method != "delete" else {}),
+        }
     told["responses"] = {}
     for code, word in _responses(row).items():
         told["responses"][code] = {"description": word}

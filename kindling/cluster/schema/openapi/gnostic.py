@@ -25,13 +25,14 @@ _METHODS = {"get": 2, "put": 3, "post": 4, "delete": 5, "options": 6, "head": 7,
 def openapi_v2_protobuf(document: Mapping[str, Any]) -> bytes:
     """The bytes of `openapi.v2.Document`."""
     info = document["info"]
+    paths = b"".join(
+        _bytes(2, _named(path, item, _path)) for path, item in document["paths"].items()
+    )
     return b"".join(
         (
             _text(1, document["swagger"]),
             _bytes(2, _text(1, info["title"]) + _text(2, info["version"])),
-            _bytes(
-                8, b"".join(_bytes(2, _named(*one, _path)) for one in document["paths"].items())
-            ),
+            _bytes(8, paths),
             _bytes(9, _properties(document["definitions"])),
             *(_bytes(12, _requirement(one)) for one in document.get("security", ())),
             _bytes(13, _security(document.get("securityDefinitions", {}))),
