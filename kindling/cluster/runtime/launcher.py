@@ -49,8 +49,11 @@ class LauncherRuntime(SpawnedRuntime):
         return self._isolation
 
     async def start(self) -> None:
-        if self._link is not None:
+        if self.alive:
             return
+        if self._egress is not None:
+            await self._egress.close()
+            self._egress = None
         if sys.platform != "linux":
             raise StartError("namespaces are a matter of Linux")
         ready, fds = await self._begin(self._config)

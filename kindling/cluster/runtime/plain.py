@@ -55,7 +55,7 @@ class PlainRuntime(SpawnedRuntime):
         )
 
     async def start(self) -> None:
-        if self._link is None:
+        if not self.alive:
             await asyncio.to_thread(_end_carriers, self._token)
             await self._begin({"mode": "plain", "token": self._token})
 

@@ -82,7 +82,8 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class SandboxSpec:
-    """What the containers of a pod share. `id` is the pod's UID."""
+    """What the containers of a pod share. `id` is the pod's UID. With `host_network` they are in
+    the node's network, which is not this machine's (see `Runtime.open_socket`)."""
 
     id: str
     hostname: str
@@ -105,7 +106,8 @@ class ContainerSpec:
     `argv` is not empty; a program without a slash is looked for in `env`'s PATH inside the
     container. `user` is `name`, `uid`, `uid:gid` or `user:group` as in an image, looked up in the
     container's /etc/passwd; empty is root. `groups` are supplementary. `memory` in bytes and `cpus`
-    are limits. `folder` is the container's own on this machine: its upper layer goes there.
+    are limits. `folder` is the container's own on this machine: its private layer is `folder/upper`
+    until `Container.remove`, or a failed start, frees it; who wants to keep it renames it before.
     """
 
     id: str

@@ -16,6 +16,7 @@ from typing import Any
 from kindling.cluster.model.streams import ContainerProcess, ExecRequest, TerminalSize
 from kindling.cluster.runtime.launch.wire import Message
 from kindling.cluster.runtime.link import Link
+from kindling.cluster.runtime.process_streams import ProcessStreams
 from kindling.cluster.runtime.protocol import (
     Container,
     ContainerExit,
@@ -24,89 +25,8 @@ from kindling.cluster.runtime.protocol import (
     SandboxSpec,
     StartError,
 )
-from kindling.cluster.runtime.streams import read_end, set_size, write_end
 
 __all__ = ["SpawnedRuntime"]
-
-
-class _Streams:
-    """The near ends of a process's streams, and the far ones until they were handed over."""
-
-    def __init__(self, *, stdin: bool, stdout: bool, stderr: bool, tty: bool) -> None:
-        self.names: list[str] = []
-        self.far: list[int] = []
-        self.near: dict[str, int] = {}
-        self.stdin: asyncio.StreamWriter | None = None
-        self.stdout: asyncio.StreamReader | None = None
-        self.stderr: asyncio.StreamReader | None = None
-        self._wanted = {"stdin": stdin, "stdout": stdout, "stderr": stderr and not tty}
-        self._transports: list[asyncio.ReadTransport] = []
-        self._terminal = -1
-        try:
-            for name, wanted in self._wanted.items():
-                if wanted and not tty:
-                    reading, writing = os.pipe()
-                    near, far = (writing, reading) if name == "stdin" else (reading, writing)
-                    self.names.append(name)
-                    self.far.append(far)
-                    self.near[name] = near
-        except OSError as error:
-            self.close()
-            raise StartError(f"no pipes for a process: {error}") from error
-
-    def handed_over(self) -> None:
-        for fd in self.far:
-            os.close(fd)
-        self.far.clear()
-
-    async def open(self, terminal: tuple[int, ...]) -> None:
-        """Make streams of them. With a terminal all are the same one."""
-        for number, fd in enumerate(terminal):
-            if number == 0:
-                self._terminal = fd
-                self.near["stdout"] = os.dup(fd)
-                if self._wanted["stdin"]:
-                    self.near["stdin"] = os.dup(fd)
-            else:
-                os.close(fd)
-        if "stdin" in self.near:
-            self.stdin = await write_end(self.near.pop("stdin"))
-        for name in ("stdout", "stderr"):
-            if name in self.near:
-                reader, transport = await read_end(self.near.pop(name))
-                self._transports.append(transport)
-                if name == "stdout":
-                    self.stdout = reader
-                else:
-                    self.stderr = reader
-
-    def resize(self, columns: int, rows: int) -> None:
-        if self._terminal >= 0:
-            set_size(self._terminal, columns, rows)
-
-    def close(self) -> None:
-        """Let go of everything; what was not read is lost."""
-        self.handed_over()
-        for fd in self.near.values():
-            os.close(fd)
-        self.near.clear()
-        if self._terminal >= 0:
-            os.close(self._terminal)
-            self._terminal = -1
-        if self.stdin is not None:
-            self.stdin.close()
-        for transport in self._transports:
-            transport.close()
-        self._transports.clear()
-
-    def ended(self) -> None:
-        """The process has: nobody reads what is written, and the terminal's size is no matter.
-        What it said may still be read."""
-        if self._terminal >= 0:
-            os.close(self._terminal)
-            self._terminal = -1
-        if self.stdin is not None:
-            self.stdin.close()
 
 
 class SpawnedRuntime:
@@ -126,11 +46,19 @@ class SpawnedRuntime:
         return self._address
 
     @property
+    def alive(self) -> bool:
+        """Started, and its launcher lives. When somebody has killed it, containers are told as
+        killed, and `start` begins anew, without any sandbox."""
+        return self._link is not None and self._link.alive
+
+    @property
     def launcher_pid(self) -> int:
         """Of the launcher's guard, whose death is that of all; 0 when there is none."""
-        return self._link.pid if self._link is not None and self._link.alive else 0
+        return self._link.pid if self._link is not None and self.alive else 0
 
     async def _begin(self, config: Message) -> tuple[Message, tuple[int, ...]]:
+        if self._link is not None:
+            await self._link.close()  # an earlier one that was killed
         self._folder.mkdir(parents=True, exist_ok=True)
         log = self._folder / "launcher.log"
         link = Link(log, self._on_exit, self._on_lost, self._interpreter)
@@ -175,9 +103,9 @@ class SpawnedRuntime:
             raise StartError(f"there is a container `{spec.id}` already", "CreateContainerError")
         told = await self._prepare(spec)
         exited = self._expect(spec.id)
-        streams: _Streams | None = None
+        streams: ProcessStreams | None = None
         try:
-            streams = _Streams(stdin=spec.stdin, stdout=True, stderr=True, tty=spec.tty)
+            streams = ProcessStreams(stdin=spec.stdin, stdout=True, stderr=True, tty=spec.tty)
             answer = await self._launch(
                 link,
                 {"verb": "run", "key": spec.id, "tty": spec.tty, "spec": told},
@@ -263,9 +191,11 @@ class SpawnedRuntime:
         self._exits[key] = future
         return future
 
-    async def _launch(self, link: Link, message: Message, key: str, streams: _Streams) -> Message:
+    async def _launch(
+        self, link: Link, message: Message, key: str, streams: ProcessStreams
+    ) -> Message:
         message = {**message, "streams": streams.names}
-        asking = asyncio.ensure_future(link.ask(message, tuple(streams.far)))
+        asking = asyncio.create_task(link.ask(message, tuple(streams.far)), name=f"launch {key}")
         try:
             answer, terminal = await asyncio.shield(asking)
         except asyncio.CancelledError:
@@ -296,7 +226,7 @@ class SpawnedRuntime:
             raise StartError("no command specified", "CreateContainerError")
         key = f"{spec.id}/{next(self._numbers)}"
         exited = self._expect(key)
-        streams: _Streams | None = None
+        streams: ProcessStreams | None = None
         message = {
             "verb": "exec",
             "key": key,
@@ -305,7 +235,7 @@ class SpawnedRuntime:
             "argv": self._command(told, request),
         }
         try:
-            streams = _Streams(
+            streams = ProcessStreams(
                 stdin=request.stdin,
                 stdout=request.stdout,
                 stderr=request.stderr,
@@ -361,7 +291,7 @@ class SpawnedRuntime:
         """A container was removed."""
 
     async def _remove(
-        self, spec: ContainerSpec, exited: asyncio.Future[ContainerExit], streams: _Streams
+        self, spec: ContainerSpec, exited: asyncio.Future[ContainerExit], streams: ProcessStreams
     ) -> None:
         self._signal(spec.id, signal.SIGKILL)
         await _wait(exited)
@@ -380,6 +310,7 @@ class SpawnedRuntime:
 
     def _on_lost(self) -> None:
         """The kernel has killed them all with the launcher."""
+        self._sandboxes.clear()
         for future in list(self._exits.values()):
             if not future.done():
                 future.set_result(ContainerExit(137, time.time(), signal.SIGKILL))

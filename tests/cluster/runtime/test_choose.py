@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 from pathlib import Path
 
@@ -10,8 +12,8 @@ import pytest
 from kindling.cluster.runtime import choose
 from kindling.cluster.runtime.launcher import LauncherRuntime
 from kindling.cluster.runtime.plain import PlainRuntime
-from kindling.cluster.runtime.protocol import StartError
-from tests.cluster.runtime.conftest import interpreter_of
+from kindling.cluster.runtime.protocol import SandboxSpec, StartError
+from tests.cluster.runtime.conftest import Bench, interpreter_of, make_runtime
 
 
 async def test_namespaces_are_taken_where_they_can_be_had(space: Path) -> None:
@@ -58,3 +60,24 @@ async def test_a_launcher_that_cannot_even_begin_says_why(space: Path) -> None:
         await broken.start()
     with pytest.raises(StartError, match="has not been started"):
         runtime.open_socket(socket.AF_INET, socket.SOCK_STREAM)
+
+
+@pytest.mark.parametrize("kind", ["plain", "root", "rootless"])
+async def test_after_its_launcher_was_killed_a_runtime_begins_anew(kind: str, space: Path) -> None:
+    made = Bench(kind, await make_runtime(kind, space / "runtime"), space)
+    try:
+        for _ in range(2):
+            await made.runtime.create_sandbox(SandboxSpec("pod", "web"))
+            container = await made.run("sleep", "1000")
+            os.kill(made.runtime.launcher_pid, signal.SIGKILL)
+            ended = await container.wait()
+            assert (ended.code, ended.signal) == (137, signal.SIGKILL)
+            await container.remove()
+            assert not made.runtime.alive
+            with pytest.raises(StartError, match="the launcher of containers is gone"):
+                await made.run("true")
+            await made.runtime.start()
+        await made.runtime.create_sandbox(SandboxSpec("pod", "web"))
+        assert (await (await made.run("true")).wait()).code == 0
+    finally:
+        await made.runtime.close()

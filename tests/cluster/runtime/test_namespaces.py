@@ -290,6 +290,9 @@ async def test_a_container_that_needs_too_much_memory_is_killed_for_it(bench: Be
     container = await bench.run("python3", "-c", script, memory=60 << 20)
     ended = await container.wait()
     assert (ended.code, ended.signal, ended.out_of_memory) == (137, 9, True)
+    if bench.runtime.isolation.memory:
+        _, ended = await bench.shell(f"python3 -c '{script}'; exit $?", memory=60 << 20)
+        assert (ended.code, ended.signal, ended.out_of_memory) == (137, 0, True)
     killed = await bench.run("sleep", "1000", memory=60 << 20)
     killed.signal(9)
     assert (await killed.wait()).out_of_memory is False

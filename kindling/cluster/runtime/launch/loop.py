@@ -296,7 +296,8 @@ class Loop:
                     "exit": process.key,
                     "code": 128 + number if number else code,
                     "signal": number,
-                    "oom": memory and number == signal.SIGKILL,
+                    # A shell whose only child was killed for it ends with the same code.
+                    "oom": memory and (number == signal.SIGKILL or code == 128 + signal.SIGKILL),
                     "at": time.time(),
                 }
             )
