@@ -245,6 +245,10 @@ class Changing:
             reset=_reset(resource, subresource),
         )
 
+    def read(self, resource: ResourceType, obj: Obj, options: WriteOptions) -> Obj:
+        """What a request brings, with the fields of its kind alone. Raises `ApiError` 400."""
+        return understood(self._schemas, resource, obj, options)
+
     def place(self, resource: ResourceType, name: str, namespace: str) -> Key:
         return (storage_key(resource), namespace if resource.namespaced else "", name)
 

@@ -20,7 +20,19 @@ from kindling.cluster.registry.memory import Memory
 from kindling.cluster.registry.patches import unfit_patch
 from kindling.cluster.registry.strategies import needs_version
 
-__all__ = ["check_identity", "check_namespace", "namespace_of", "understood"]
+__all__ = ["check_identity", "check_namespace", "metadata_of", "namespace_of", "understood"]
+
+
+def metadata_of(obj: Any) -> Obj:
+    """The metadata of what a client sent, empty when there are none. Raises `ApiError` 400."""
+    if not isinstance(obj, dict):
+        raise bad_request("the body of the request is not an object")
+    metadata = obj.get("metadata")
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, dict):
+        raise bad_request("json: cannot unmarshal metadata into Go value of type v1.ObjectMeta")
+    return metadata
 
 
 def understood(
@@ -28,6 +40,7 @@ def understood(
 ) -> Obj:
     """The object with the fields of its kind alone. Raises `ApiError`: 400 for an object that
     cannot be read, 422 for a patch that makes one."""
+    metadata_of(obj)
     kind, version = obj.get("kind"), obj.get("apiVersion")
     handled = f"cannot be handled as a {resource.kind}"
     if kind not in (None, "", resource.kind) or version not in (None, "", resource.api_version):
@@ -36,8 +49,6 @@ def understood(
             said += f': no kind "{kind}" is registered for version "{version}"'
         raise bad_request(said)
     obj = obj | {"apiVersion": resource.api_version, "kind": resource.kind}
-    if not isinstance(obj.get("metadata") or {}, dict):
-        raise bad_request("json: cannot unmarshal metadata into Go value of type v1.ObjectMeta")
     try:
         obj, unknown = schemas.of(resource).prune(obj)
     except ApiError as error:

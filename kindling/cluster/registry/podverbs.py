@@ -20,7 +20,7 @@ def success(code: int = 201) -> Obj:
 def bound(pod: Obj, binding: Obj, now: str) -> Obj:
     """The pod on the node that a `Binding` names. Raises `ApiError` 409 or 422."""
     name = pod["metadata"]["name"]
-    target = binding.get("target") or {}
+    target = _object(binding, "target")
     causes = []
     if target.get("kind") not in (None, "", "Node"):
         said = f'Unsupported value: "{target["kind"]}": supported values: "Node", "<empty>"'
@@ -37,7 +37,7 @@ def bound(pod: Obj, binding: Obj, now: str) -> Obj:
         why = f'pod {name} is already assigned to node "{spec["nodeName"]}"'
         raise conflict("pods/binding", name, why=why)
     metadata = pod["metadata"]
-    extra = (binding.get("metadata") or {}).get("annotations")
+    extra = _object(_object(binding, "metadata"), "annotations")
     if extra:
         metadata = metadata | {"annotations": (metadata.get("annotations") or {}) | extra}
     status = dict(pod.get("status") or {})
@@ -59,17 +59,30 @@ def bound(pod: Obj, binding: Obj, now: str) -> Obj:
 
 def eviction_options(eviction: Obj, name: str, *, dry_run: bool) -> DeleteOptions:
     """How the pod of an `Eviction` is to be deleted. Raises `ApiError` 400."""
-    if ((eviction.get("metadata") or {}).get("name") or name) != name:
+    if (_object(eviction, "metadata").get("name") or name) != name:
         raise bad_request("name in URL does not match name in Eviction object")
-    options = eviction.get("deleteOptions") or {}
-    before = options.get("preconditions") or {}
+    options = _object(eviction, "deleteOptions")
+    grace = options.get("gracePeriodSeconds")
+    if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
+        raise bad_request("deleteOptions.gracePeriodSeconds: expected an integer")
+    before = _object(options, "preconditions")
     return DeleteOptions(
-        grace=options.get("gracePeriodSeconds"),
-        propagation=options.get("propagationPolicy") or "",
-        uid=before.get("uid") or "",
-        resource_version=before.get("resourceVersion") or "",
+        grace=grace,
+        propagation=str(options.get("propagationPolicy") or ""),
+        uid=str(before.get("uid") or ""),
+        resource_version=str(before.get("resourceVersion") or ""),
         dry_run=dry_run or bool(options.get("dryRun")),
     )
+
+
+def _object(obj: Obj, field: str) -> Obj:
+    """A field that must be an object if it is there. Raises `ApiError` 400."""
+    value = obj.get(field)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise bad_request(f"{field}: expected an object")
+    return value
 
 
 def guarding_budget(pod: Obj, budgets: Iterable[Obj]) -> Obj | None:

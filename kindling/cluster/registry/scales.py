@@ -29,13 +29,14 @@ def scale_of(resource: ResourceType, obj: Obj, paths: ScalePaths | None) -> Obj:
         if resource.key == "replicationcontrollers":
             chosen = {"matchLabels": chosen}
         selector = selector_text(chosen)
-    status = {"replicas": int(real or 0)} | ({"selector": selector} if selector else {})
+    wanted, real = _number(wanted), _number(real)
+    found: Obj = {"replicas": real} | ({"selector": selector} if selector else {})
     return {
         "kind": "Scale",
         "apiVersion": "autoscaling/v1",
         "metadata": {field: metadata[field] for field in kept if field in metadata},
-        "spec": {"replicas": int(wanted)} if wanted else {},
-        "status": status,
+        "spec": {"replicas": wanted} if wanted else {},
+        "status": found,
     }
 
 
@@ -46,7 +47,8 @@ def with_replicas(obj: Obj, scale: Obj, paths: ScalePaths | None) -> Obj:
             f'{scale.get("kind")} in version "{scale.get("apiVersion")}" cannot be handled as a'
             " Scale"
         )
-    replicas = (scale.get("spec") or {}).get("replicas", 0)
+    spec = scale.get("spec") or {}
+    replicas = spec.get("replicas", 0) if isinstance(spec, dict) else None
     if not isinstance(replicas, int) or isinstance(replicas, bool):
         raise bad_request("Scale.spec.replicas: expected an integer")
     if replicas < 0:
@@ -73,7 +75,13 @@ def _put(obj: Obj, path: str, value: Any) -> Obj:
     step, *rest = _steps(path)
     if not rest:
         return obj | {step: value}
-    return obj | {step: _put(obj.get(step) or {}, ".".join(rest), value)}
+    inner = obj.get(step)
+    return obj | {step: _put(inner if isinstance(inner, dict) else {}, ".".join(rest), value)}
+
+
+def _number(value: Any) -> int:
+    """Custom resources may hold anything where their replicas should be."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def selector_text(selector: Obj) -> str:

@@ -19,6 +19,7 @@ from kindling.cluster.model.status import (
 from kindling.cluster.registry.admission.pods import service_account_of
 from kindling.cluster.registry.changing import Changing
 from kindling.cluster.registry.deletion import gone_by_update, judge
+from kindling.cluster.registry.incoming import metadata_of
 from kindling.cluster.registry.memory import Key, Memory
 from kindling.cluster.registry.podverbs import (
     bound,
@@ -69,9 +70,9 @@ class Writer:
         *,
         owned: bool = False,
     ) -> Obj:
+        name = str(metadata_of(obj).get("name") or "")
         if resource.key == "pods" and self._admission:
             await self._account_is_there(obj, namespace)
-        name = str((obj.get("metadata") or {}).get("name", ""))
         async with self._settled_refusals(self._changing.place(resource, name, namespace)):
             key, new = self._changing.new(resource, obj, namespace, options, owned=owned)
             if self._memory.current(key) is not None:
@@ -83,9 +84,9 @@ class Writer:
     async def update(
         self, resource: ResourceType, obj: Obj, subresource: str, options: WriteOptions
     ) -> Obj:
-        metadata = obj.get("metadata") or {}
+        metadata = metadata_of(obj)
         key = self._changing.place(
-            resource, str(metadata.get("name", "")), str(metadata.get("namespace") or "")
+            resource, str(metadata.get("name") or ""), str(metadata.get("namespace") or "")
         )
         if subresource == "eviction":
             return await self._evict(resource, key, obj, options)
@@ -127,6 +128,7 @@ class Writer:
                 done = await self._finish(resource, key, stored, new, options)
                 return scale_of(resource, done, paths)
             case "ephemeralcontainers":
+                asked = self._changing.read(resource, asked, options)
                 self._same_version(resource, key, asked, old)
                 asked = with_ephemeral(old, asked)
         new = self._changing.next(
@@ -232,7 +234,7 @@ class Writer:
             raise
 
     def _same_version(self, resource: ResourceType, key: Key, asked: Obj, old: Obj) -> None:
-        version = (asked.get("metadata") or {}).get("resourceVersion")
+        version = metadata_of(asked).get("resourceVersion")
         if version and version != old["metadata"]["resourceVersion"]:
             raise conflict(resource.plural, key[2], resource.group)
 
@@ -255,8 +257,8 @@ class Writer:
     async def _account_is_there(self, pod: Obj, namespace: str) -> None:
         """Wait a little for the default service account of the namespace: the controller that makes
         it has just heard of the namespace."""
-        namespace = namespace or str((pod.get("metadata") or {}).get("namespace", ""))
-        account = service_account_of(pod | {"metadata": pod.get("metadata") or {}})
+        namespace = namespace or str(metadata_of(pod).get("namespace") or "")
+        account = service_account_of(pod)
         key = ("serviceaccounts", namespace, "default")
         if account != "default" or self._memory.current(key) is not None:
             return

@@ -250,7 +250,10 @@ class ObjectStore:
 def _sync_folders(path: Path) -> None:
     """Make the names of a new file and of its folder as durable as what is in it."""
     for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except PermissionError:
+            continue  # a folder that we may not read is not one that we made
         try:
             os.fsync(descriptor)
         finally:

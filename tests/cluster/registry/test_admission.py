@@ -144,3 +144,10 @@ async def test_what_the_cluster_adds_is_nobodys(cluster: Bench) -> None:
     owned = entry["fieldsV1"]["f:spec"]
     assert "f:containers" in owned
     assert not {"f:volumes", "f:serviceAccountName", "f:tolerations", "f:priority"} & set(owned)
+
+
+@pytest.mark.parametrize("body", [{"spec": "x"}, {"metadata": {"annotations": 1}}, {"metadata": 1}])
+async def test_a_pod_that_is_none_is_refused(cluster: Bench, body: dict[str, object]) -> None:
+    with pytest.raises(ApiError) as caught:
+        await cluster.api.create(PODS, body, "default")
+    assert caught.value.code == 400

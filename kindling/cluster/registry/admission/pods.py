@@ -28,11 +28,18 @@ _EVICTED_AFTER = 300
 
 
 def service_account_of(pod: Obj) -> str:
-    """The service account that a pod runs as; empty for the mirror of a static pod."""
-    if _MIRROR in (pod["metadata"].get("annotations") or {}):
+    """The service account that a pod runs as; empty for the mirror of a static pod. Takes what a
+    client sent, before anybody has looked at it."""
+    annotations = _object(_object(pod, "metadata"), "annotations")
+    if _MIRROR in annotations:
         return ""
-    spec = pod.get("spec") or {}
+    spec = _object(pod, "spec")
     return str(spec.get("serviceAccountName") or spec.get("serviceAccount") or "default")
+
+
+def _object(obj: Obj, field: str) -> Obj:
+    value = obj.get(field)
+    return value if isinstance(value, dict) else {}
 
 
 def admit_pod(memory: Memory, pod: Obj, namespace: str) -> Obj:
