@@ -34,7 +34,7 @@ def host_config() -> dict[str, Any]:
     they have none.
     """
     system, architecture, _ = machine()
-    path = list(_PATH)
+    path: list[str] = [*_PATH]
     if not any(os.path.exists(f"{folder}/python3") for folder in path):
         path.append(os.path.join(os.path.realpath(sys.base_prefix), "bin"))
     return {

@@ -238,7 +238,7 @@ class BuildStage:
         labels = self.config.get("Labels") or {}
         self.config["Labels"] = {**labels, "maintainer": instruction.rest}
 
-    _METHODS: Mapping[str, Callable[[BuildStage, Instruction], None]] = {
+    _METHODS: Mapping[str, Callable[[Any, Instruction], None]] = {
         "CMD": _command,
         "ENTRYPOINT": _entrypoint,
         "ENV": _env,

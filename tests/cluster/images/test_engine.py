@@ -143,7 +143,7 @@ async def test_our_own_engine_client_understands_why_a_build_failed(
     client = engine(socket, place)
     try:
         with pytest.raises(ExecutionError) as raised:
-            await client.build(request(place, dockerfile), lambda _line, stream="": None)  # noqa: ARG005
+            await client.build(request(place, dockerfile), unheard)
         assert said in raised.value.render()
     finally:
         await client.close()
@@ -158,16 +158,20 @@ async def test_our_own_engine_client_pushes_to_our_own_registry(
         async with serve(Distribution(remote)) as host:
             remote.serve_as((host,))
             await client.tag("base:1", f"{host}/base:1")
-            digest = await client.push(f"{host}/base:1", lambda _line, stream="": None)  # noqa: ARG005
+            digest = await client.push(f"{host}/base:1", unheard)
             found = remote.find(f"{host}/base:1")
             assert found is not None
             assert found.digests == (f"{host}/base@{digest}",)
             store.serve_as(("localhost:1",))
             await client.tag("base:1", "localhost:1/base:1")
-            assert await client.push("localhost:1/base:1", lambda _line, stream="": None)  # noqa: ARG005
+            assert await client.push("localhost:1/base:1", unheard)
     finally:
         await client.close()
         remote.close()
+
+
+def unheard(line: str, stream: str = "stdout") -> None:
+    """A log that nobody reads."""
 
 
 def tar_of(files: dict[str, str]) -> bytes:
