@@ -191,9 +191,9 @@ async def ask(
         nonlocal status, answer
         if message["type"] == "http.response.start":
             status = message["status"]
+            started.set()
         else:
             answer += message.get("body", b"")
-            started.set()
 
     async with asyncio.timeout(10):
         await cluster.app(scope, receive, send)
