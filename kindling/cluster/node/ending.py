@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 
 from kindling.cluster.model.api import Obj
@@ -15,6 +16,7 @@ from kindling.cluster.node.slot import Role, Run, Slot
 
 __all__ = ["Deadline", "stop_container", "stop_signal"]
 
+_log = logging.getLogger(__name__)
 _LEAST_AFTER_HOOK = 2.0  # seconds that a container has after its hook, or after what it served
 
 
@@ -88,7 +90,9 @@ async def stop_container(
         except TimeoutError:
             failure = "context deadline exceeded"
         if failure:
-            site.events.warning(about, "FailedPreStopHook", f"PreStopHook failed: {failure}")
+            # What a hook prints may be secret: as by the kubelet, it goes to our log alone.
+            _log.info("preStop hook of %s: %s", slot.name, failure)
+            site.events.warning(about, "FailedPreStopHook", "PreStopHook failed")
         at_least = site.clock.monotonic() + _LEAST_AFTER_HOOK
     if not run.ended.is_set():
         with contextlib.suppress(ProcessLookupError):

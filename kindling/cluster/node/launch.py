@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from kindling.cluster.runtime.protocol import ContainerSpec, Mount
 
 __all__ = ["Place", "container_spec"]
 
+_log = logging.getLogger(__name__)
 _TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -103,9 +105,10 @@ def _mounts(container: Obj, place: Place, variables: Mapping[str, str]) -> tuple
             try:
                 source = below(source, sub)
             except SubPathError as error:
+                _log.info("volume %s of %s: %s", name, container["name"], error)
                 raise ConfigError(
                     f'failed to prepare subPath for volumeMount "{name}" of container'
-                    f' "{container["name"]}": {error}'
+                    f' "{container["name"]}"'
                 ) from error
         target = str(PurePosixPath("/") / wanted["mountPath"])
         read_only = bool(wanted.get("readOnly")) or volume.read_only

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -28,6 +29,7 @@ from kindling.cluster.runtime.protocol import ContainerExit, StartError
 
 __all__ = ["Life", "Owner", "log_path", "tell"]
 
+_log = logging.getLogger(__name__)
 _ASK_AGAIN = 10.0  # seconds between tries of a container that cannot be configured
 _MOST_WORDS = 4096  # bytes of a termination message,
 _MOST_LOG_WORDS = 2048  # and of one taken from the log, of at most
@@ -217,12 +219,11 @@ class Life:
                 hook, slot.spec, run.container, address, site.runtime, site.clock
             )
             if failure:
-                site.events.warning(
-                    about, "FailedPostStartHook", f"PostStartHook failed: {failure}"
-                )
-                self._owner.stop(slot, {}, "failed postStart hook")
+                _log.info("postStart hook of %s: %s", slot.name, failure)
+                site.events.warning(about, "FailedPostStartHook", "PostStartHook failed")
+                self._owner.stop(slot, {}, "FailedPostStartHook")
                 return
-        condemn: Callable[[Obj, str], None] = lambda probe, why: self._owner.stop(slot, probe, why)  # noqa: E731
+        condemn = partial(self._owner.stop, slot)
         await Prober(site, slot, run, about, address, self._owner.changed, condemn).run()
 
     def _end(self, run: Run, end: ContainerExit) -> Obj:

@@ -74,7 +74,8 @@ class Prober:
             else:
                 good, bad = 0, bad + 1
                 if bad >= (probe.get("failureThreshold") or 3):
-                    text = f"failed {kind.lower()} probe, will be restarted"
+                    name = self._slot.name
+                    text = f"Container {name} failed {kind.lower()} probe, will be restarted"
                     self._condemn(probe, text)
                     return False
             await self._period(probe)

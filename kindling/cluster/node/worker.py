@@ -104,9 +104,8 @@ class PodWorker:
         if grace is None:
             grace = self.grace
         deadline = Deadline(self._site.clock.monotonic() + float(grace))
-        text = f"Container {slot.name} {why}"
         self._tasks.create_task(
-            stop_container(self._site, self.pod, slot, self.home.facts().pod_ip, deadline, text),
+            stop_container(self._site, self.pod, slot, self.home.facts().pod_ip, deadline, why),
             name=f"stop-{slot.name}",
         )
 
@@ -372,7 +371,11 @@ class PodWorker:
                     changed = slot.spec.get("image") != container.get("image")
                     slot.spec = container
                     if changed and slot.run is not None:
-                        self.stop(slot, {}, "definition changed, will be restarted")
+                        self.stop(
+                            slot,
+                            {},
+                            f"Container {slot.name} definition changed, will be restarted",
+                        )
 
     def _interests(self) -> frozenset[tuple[str, str, str]]:
         namespace = self.pod["metadata"]["namespace"]

@@ -117,7 +117,8 @@ async def test_the_stop_signal_of_the_image_is_sent(bed: Bed) -> None:
 
 async def test_a_failing_post_start_hook_stops_the_container(bed: Bed) -> None:
     await bed.pod(containers=[{"lifecycle": {"postStart": {"exec": {"command": ["false"]}}}}])
-    await bed.told("FailedPostStartHook")
+    await bed.told("FailedPostStartHook", "PostStartHook failed")
+    await bed.told("Killing", "FailedPostStartHook")
     await bed.until(lambda: bed.entry().get("restartCount", 0) >= 1)
     assert not bed.entry()["ready"]
 

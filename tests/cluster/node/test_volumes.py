@@ -251,3 +251,20 @@ async def test_dns_policy_none_is_what_the_pod_says(bed: Bed) -> None:
     await bed.pod(dnsPolicy="None", dnsConfig={"nameservers": ["9.9.9.9"]})
     await bed.running()
     assert source(bed, "/etc/resolv.conf").read_text() == "nameserver 9.9.9.9\n"
+
+
+async def test_a_sub_path_that_leads_out_is_refused(bed: Bed) -> None:
+    """In the words of a real kubelet, asked on a real cluster."""
+    await bed.pod(
+        containers=[{"volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "out"}]}],
+        initContainers=[{"volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+        volumes=[{"name": "v", "emptyDir": {}}],
+    )
+    await bed.running("init0")
+    (source(bed, "/v") / "out").symlink_to("/etc")
+    bed.process().exit(0)
+    await bed.until(lambda: bed.entry()["state"].get("waiting", {}).get("message"))
+    assert bed.entry()["state"]["waiting"] == {
+        "reason": "CreateContainerConfigError",
+        "message": 'failed to prepare subPath for volumeMount "v" of container "main"',
+    }
