@@ -237,10 +237,11 @@ def _pod(place: Place, number: int) -> float:
                 began = time.perf_counter()
                 async with http.post(pods, json=body) as answer:
                     assert answer.status == 201, await answer.text()
-                async for line in events.content:
-                    if json.loads(line)["object"]["status"].get("phase") == "Running":
-                        seconds = time.perf_counter() - began
-                        break
+                phase = ""
+                while phase != "Running":
+                    line = await events.content.readline()
+                    phase = json.loads(line)["object"]["status"].get("phase", "")
+                seconds = time.perf_counter() - began
             async with http.delete(f"{pods}/{name}?gracePeriodSeconds=0"):
                 pass
             return seconds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import dns.flags
 import dns.message
 import dns.rcode
 import dns.rdatatype
