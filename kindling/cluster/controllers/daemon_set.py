@@ -22,6 +22,7 @@ from kindling.cluster.controllers.meta import (
     notes_of,
     terminating,
 )
+from kindling.cluster.controllers.occupancy import Occupancy
 from kindling.cluster.controllers.ownership import claim, orphans_concern
 from kindling.cluster.controllers.pods import (
     available_in,
@@ -153,13 +154,14 @@ class DaemonSetController(Controller):
     def _belongs(self, owner: Obj, node: Obj) -> tuple[bool, bool]:
         """Whether a pod is to be started on a node, and whether one that is there may stay."""
         pod = self._pod(owner, node, "")
+        nobody = Occupancy()
         bare = {**node, "status": {}}  # room is for the scheduler to judge
-        if not misfits(pod, bare, (), ()):
+        if not misfits(pod, bare, nobody):
             return True, True
         taints = (node.get("spec") or {}).get("taints") or ()
         lasting = [taint for taint in taints if taint.get("effect") == "NoExecute"]
         spec = {**(node.get("spec") or {}), "taints": lasting}
-        return False, not misfits(pod, {**bare, "spec": spec}, (), ())
+        return False, not misfits(pod, {**bare, "spec": spec}, nobody)
 
     async def _create(self, owner: Obj, node: Obj, digest: str) -> None:
         await create_pod(self.world, self.events, owner, self._pod(owner, node, digest))

@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from kindling.cluster.controllers.meta import labels, matches, name_of, namespace_of
-from kindling.cluster.controllers.quantities import Amounts, parse_quantity, requests_of
+from kindling.cluster.controllers.occupancy import Occupancy
+from kindling.cluster.controllers.quantities import parse_quantity, requests_of
 from kindling.cluster.model.api import Obj
 
 __all__ = ["Misfit", "misfits", "tolerated", "unschedulable_message"]
@@ -25,10 +26,9 @@ class Misfit:
     final: bool = True
 
 
-def misfits(pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts]) -> list[Misfit]:
-    """What speaks against the node with the pods `there`, and requests of others that are on their
-    way to it; empty for a fit. As in the real scheduler the first plugin that objects decides, and
-    only lacking resources are told together."""
+def misfits(pod: Obj, node: Obj, there: Occupancy) -> list[Misfit]:
+    """What speaks against the node with the pods `there`; empty for a fit. As in the real scheduler
+    the first plugin that objects decides, and only lacking resources are told together."""
     spec = pod["spec"]
     node_spec = node.get("spec") or {}
     if node_spec.get("unschedulable") and not tolerated(
@@ -44,9 +44,9 @@ def misfits(pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts
             ]
     if not _selected(spec, node):
         return [Misfit("node(s) didn't match Pod's node affinity/selector")]
-    if _ports_taken(spec, there):
+    if _ports_taken(spec, there.holding_ports):
         return [Misfit("node(s) didn't have free ports for the requested pod ports", final=False)]
-    lacking = _lacking(pod, node, there, assumed)
+    lacking = _lacking(pod, node, there)
     if lacking:
         return lacking
     return _topology(pod, node, there)
@@ -107,33 +107,29 @@ def _ports_taken(spec: Mapping[str, Any], there: Sequence[Obj]) -> bool:
     )
 
 
-def _lacking(pod: Obj, node: Obj, there: Sequence[Obj], assumed: Sequence[Amounts]) -> list[Misfit]:
+def _lacking(pod: Obj, node: Obj, there: Occupancy) -> list[Misfit]:
     status = node.get("status") or {}
     capacity = status.get("allocatable") or status.get("capacity") or {}
     if not capacity:
         return []
     room = {name: parse_quantity(value) for name, value in capacity.items()}
     found: list[Misfit] = []
-    if "pods" in room and len(there) + len(assumed) + 1 > room["pods"]:
+    if "pods" in room and len(there) + 1 > room["pods"]:
         found.append(Misfit("Too many pods", final=False))
     wanted = {name: amount for name, amount in requests_of(pod).items() if amount > 0}
     if not wanted:
         return found
-    used: Amounts = {}
-    for requests in (*(requests_of(other) for other in there), *assumed):
-        for name, amount in requests.items():
-            used[name] = used.get(name, Decimal(0)) + amount
     first = [name for name in ("cpu", "memory", "ephemeral-storage") if name in wanted]
     for name in first + sorted(set(wanted) - set(first)):
         held = room.get(name, Decimal(0))
         if name == "ephemeral-storage" and name not in room:
             continue
-        if wanted[name] > held - used.get(name, Decimal(0)):
+        if wanted[name] > held - there.used.get(name, Decimal(0)):
             found.append(Misfit(f"Insufficient {name}", final=wanted[name] > held))
     return found
 
 
-def _topology(pod: Obj, node: Obj, there: Sequence[Obj]) -> list[Misfit]:
+def _topology(pod: Obj, node: Obj, there: Occupancy) -> list[Misfit]:
     """Required affinity to other pods; on one node a topology holds all pods or none."""
     affinity = pod["spec"].get("affinity") or {}
     key = "requiredDuringSchedulingIgnoredDuringExecution"
@@ -149,7 +145,7 @@ def _topology(pod: Obj, node: Obj, there: Sequence[Obj]) -> list[Misfit]:
             ]
     for term in (affinity.get("podAffinity") or {}).get(key) or ():
         if term.get("topologyKey") in known and (
-            any(_term_matches(term, pod, other) for other in there)
+            any(_term_matches(term, pod, other) for other in there.pods)
             # The first of a group that wants to be together has nobody to be with yet.
             or _term_matches(term, pod, pod)
         ):
@@ -157,10 +153,10 @@ def _topology(pod: Obj, node: Obj, there: Sequence[Obj]) -> list[Misfit]:
         return [Misfit("node(s) didn't match pod affinity rules")]
     for term in (affinity.get("podAntiAffinity") or {}).get(key) or ():
         if term.get("topologyKey") in known and any(
-            _term_matches(term, pod, other) for other in there
+            _term_matches(term, pod, other) for other in there.pods
         ):
             return [Misfit("node(s) didn't match pod anti-affinity rules", final=False)]
-    for other in there:
+    for other in there.keeping_apart:
         theirs = (other["spec"].get("affinity") or {}).get("podAntiAffinity") or {}
         for term in theirs.get(key) or ():
             if term.get("topologyKey") in known and _term_matches(term, other, pod):

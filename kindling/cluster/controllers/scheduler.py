@@ -17,8 +17,8 @@ from kindling.cluster.controllers.meta import (
     uid_of,
     with_condition,
 )
+from kindling.cluster.controllers.occupancy import Occupancy
 from kindling.cluster.controllers.pods import finished
-from kindling.cluster.controllers.quantities import Amounts, requests_of
 from kindling.cluster.controllers.work import Key
 from kindling.cluster.model.api import Change, ChangeType, Obj, WriteOptions
 from kindling.cluster.model.status import ApiError
@@ -32,16 +32,22 @@ _OPTIONS = WriteOptions(field_manager="kube-scheduler")
 
 
 class Scheduler(Controller):
-    """Pods that cannot go anywhere are parked until a node, a claim or another pod changes."""
+    """Pods that cannot go anywhere are parked until a node, a claim or another pod changes.
+
+    What nodes are filled with is followed by the watch; a pod whose binding is being written counts
+    from the moment of the decision.
+    """
 
     name = "scheduler"
     kinds = (PODS, NODES, CLAIMS, VOLUMES)
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
-        self._parked: dict[Key, None] = {}
-        self._assumed: dict[str, tuple[str, Amounts]] = {}
-        """Requests of pods whose binding is being written, by UID."""
+        self._parked: dict[Key, bool] = {}
+        """Pods that wait; True for those that wait for company."""
+        self._filled: dict[str, Occupancy] = {}
+        self._doubtful = True
+        """Whether the watch began, or began anew, so that ends of pods may have gone unseen."""
 
     @property
     def component(self) -> str:
@@ -51,20 +57,29 @@ class Scheduler(Controller):
         if change.resource.key != PODS.key:
             return list(self._parked)
         pod = change.object
-        if change.type is ChangeType.DELETED:
+        node = str(pod["spec"].get("nodeName") or "")
+        left = change.type is ChangeType.DELETED or finished(pod)
+        if left:
             self._parked.pop(key_of(pod), None)
-            return list(self._parked)
-        if not pod["spec"].get("nodeName"):
+            gone = [filled.drop(uid_of(pod)) for filled in self._filled.values()]
+            return list(self._parked) if any(gone) else ()
+        if not node:
             return (key_of(pod),)
-        # Who ended, or moved in, may matter to those that wait.
-        before = change.before
-        if (
-            before is None
-            or finished(pod) != finished(before)
-            or (not before["spec"].get("nodeName"))
-        ):
-            return [*self._parked, key_of(pod)]
-        return ()
+        known = uid_of(pod) in self._on(node)
+        self._doubtful |= known and change.before is None
+        self._on(node).put(pod)
+        self._parked.pop(key_of(pod), None)
+        return () if known else [key for key, company in self._parked.items() if company]
+
+    def _on(self, node: str) -> Occupancy:
+        return self._filled.setdefault(node, Occupancy())
+
+    def _count_anew(self) -> None:
+        self._doubtful = False
+        self._filled = {}
+        for pod in self.api.select(PODS):
+            if pod["spec"].get("nodeName") and not finished(pod):
+                self._on(str(pod["spec"]["nodeName"])).put(pod)
 
     async def reconcile(self, key: Key) -> float | None:
         namespace, name = key
@@ -78,7 +93,7 @@ class Scheduler(Controller):
         if spec.get("nodeName"):
             self._parked.pop(key, None)
             return None
-        self._parked[key] = None
+        self._parked[key] = bool((spec.get("affinity") or {}).get("podAffinity"))
         if spec.get("schedulingGates"):
             await self._note(
                 pod,
@@ -97,9 +112,11 @@ class Scheduler(Controller):
                 pod, unschedulable_message((), before=waiting.objection, nodes=len(nodes))
             )
             return None
+        if self._doubtful:
+            self._count_anew()
         found: list[list[Misfit]] = []
         for node in nodes:
-            objections = misfits(pod, node, self._pods_on(node), self._coming_to(node))
+            objections = misfits(pod, node, self._on(name_of(node)))
             if not objections:
                 await self._place(pod, node, waiting)
                 return None
@@ -107,25 +124,13 @@ class Scheduler(Controller):
         await self._refuse(pod, unschedulable_message(found))
         return None
 
-    def _pods_on(self, node: Obj) -> list[Obj]:
-        name = name_of(node)
-        return [
-            pod
-            for pod in self.api.select(PODS)
-            if pod["spec"].get("nodeName") == name
-            and not finished(pod)
-            and uid_of(pod) not in self._assumed
-        ]
-
-    def _coming_to(self, node: Obj) -> list[Amounts]:
-        return [requests for name, requests in self._assumed.values() if name == name_of(node)]
-
     async def _place(self, pod: Obj, node: Obj, waiting: Waiting | None) -> None:
         if waiting is not None:
             await self._select_node(pod, node, waiting)
             return
         uid = uid_of(pod)
-        self._assumed[uid] = (name_of(node), requests_of(pod))
+        filled = self._on(name_of(node))
+        filled.put(pod)
         binding = {
             "apiVersion": "v1",
             "kind": "Binding",
@@ -134,12 +139,14 @@ class Scheduler(Controller):
         }
         try:
             await self.api.update(PODS, binding, "binding", _OPTIONS)
-        except ApiError as error:
-            if error.code == 404:
+        except BaseException as error:
+            filled.drop(uid)
+            now = self.api.get(PODS, name_of(pod), namespace_of(pod))
+            if now is not None and now["spec"].get("nodeName") and not finished(now):
+                self._on(str(now["spec"]["nodeName"])).put(now)  # somebody else has placed it
+            if isinstance(error, ApiError) and error.code == 404:
                 return
             raise
-        finally:
-            self._assumed.pop(uid, None)
         self._parked.pop(key_of(pod), None)
         where = f"{namespace_of(pod)}/{name_of(pod)}"
         self.events.normal(pod, "Scheduled", f"Successfully assigned {where} to {name_of(node)}")

@@ -9,6 +9,7 @@ import pytest
 from kindling.cluster.controllers.fit import misfits
 from kindling.cluster.controllers.kinds import NODES, PODS
 from kindling.cluster.controllers.meta import condition
+from kindling.cluster.controllers.occupancy import Occupancy
 from kindling.cluster.controllers.quantities import parse_quantity, requests_of
 from kindling.cluster.model.api import Obj
 from tests.cluster.controllers.bed import Bed, node_obj, pod_obj
@@ -126,7 +127,7 @@ async def test_an_untolerated_no_execute_taint_evicts(bed: Bed) -> None:
     ],
 )
 def test_the_first_objection_decides(pod: Obj, node: Obj, told: str) -> None:
-    found = misfits(pod_obj(**pod), node_obj(**node), (), ())
+    found = misfits(pod_obj(**pod), node_obj(**node), Occupancy())
     assert ", ".join(one.reason for one in found) == told
 
 
@@ -136,14 +137,14 @@ def affinity(kind: str) -> dict[str, Any]:
 
 
 def test_pods_that_must_be_apart_or_together() -> None:
-    there = [pod_obj("there", labels={"a": "b"})]
+    there = Occupancy([pod_obj("there", labels={"a": "b"})])
     apart = pod_obj(affinity=affinity("podAntiAffinity"))
     together = pod_obj(affinity=affinity("podAffinity"))
-    (misfit,) = misfits(apart, node_obj(), there, ())
+    (misfit,) = misfits(apart, node_obj(), there)
     assert misfit.reason == "node(s) didn't match pod anti-affinity rules"
-    assert misfits(apart, node_obj(), (), ()) == []
-    assert misfits(together, node_obj(), there, ()) == []
-    (misfit,) = misfits(together, node_obj(), (), ())
+    assert misfits(apart, node_obj(), Occupancy()) == []
+    assert misfits(together, node_obj(), there) == []
+    (misfit,) = misfits(together, node_obj(), Occupancy())
     assert misfit.reason == "node(s) didn't match pod affinity rules"
 
 
