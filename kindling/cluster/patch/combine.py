@@ -10,14 +10,14 @@ from typing import Any
 
 from kindling.cluster.model.shape import Shape
 from kindling.cluster.patch.fields import FieldSet, below, is_member
-from kindling.cluster.patch.items import field_of, is_leaf, step_of
+from kindling.cluster.patch.items import alike, field_of, is_leaf, step_of
 
 __all__ = ["laid_over", "without"]
 
 
 def laid_over(live: Any, applied: Any, shape: Shape) -> Any:
     """The live value with the applied one over it. Empty and null values are values here."""
-    if is_leaf(applied, shape) or type(live) is not type(applied) or not (live or applied):
+    if is_leaf(applied, shape) or not alike(live, applied) or not (live or applied):
         return applied
     if isinstance(applied, dict):
         merged = dict(live)

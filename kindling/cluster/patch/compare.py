@@ -16,6 +16,7 @@ from kindling.cluster.model.resource import BUILTIN
 from kindling.cluster.model.shape import Shape, Sort
 from kindling.cluster.patch.fields import FieldSet, text
 from kindling.cluster.patch.items import (
+    alike,
     field_of,
     is_associative,
     is_granular,
@@ -117,7 +118,7 @@ def _objects(
 ) -> None:
     for name, new in after.items():
         old = before.get(name)
-        if old is not new and (old != new or type(old) is not type(new)):
+        if old is not new and (old != new or not alike(old, new)):
             always = frame.get(name)
             if always is None:
                 _values(f"f:{name}", old, new, field_of(shape, name), _NONE, found)
@@ -149,8 +150,8 @@ def _values(step: str, old: Any, new: Any, shape: Shape, frame: Frame, found: _D
             found.removed[step] = _whole(old, shape)
         return
     either = new or old
-    if not either or type(old) is not type(new) or is_leaf(either, shape):
-        if old != new or type(old) is not type(new):
+    if not either or not alike(old, new) or is_leaf(either, shape):
+        if old != new or not alike(old, new):
             found.changed[step] = {}
         return
     inner = _Differences({}, {})

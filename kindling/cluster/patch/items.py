@@ -12,10 +12,17 @@ from typing import Any
 
 from kindling.cluster.model.shape import ANY, ListType, Shape, Sort
 
-__all__ = ["field_of", "is_associative", "is_granular", "is_leaf", "is_named", "step_of"]
+__all__ = ["alike", "field_of", "is_associative", "is_granular", "is_leaf", "is_named", "step_of"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9._/:@+=, -]*").fullmatch
 """Texts that stand in JSON as they are; nearly all keys are."""
+
+
+def alike(one: object, other: object) -> bool:
+    """Whether two values are of one JSON type; objects may come as kinds of dict."""
+    if isinstance(one, dict):
+        return isinstance(other, dict)
+    return type(one) is type(other)
 
 
 def field_of(shape: Shape, name: str) -> Shape:
@@ -31,8 +38,8 @@ def is_named(shape: Shape, name: str) -> bool:
     free = shape.field("")
     if free is None:
         return True
-    found = shape.field(name)
-    return found is not None and found is not free
+    # A kind with names of its own may keep unknown fields beside them; a map has no names.
+    return free is ANY and shape.field(name) not in (None, ANY)
 
 
 def is_granular(shape: Shape) -> bool:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.patch.apply import ApplyConflict, apply
 from kindling.cluster.patch.fields import paths, text
 from kindling.cluster.patch.owners import track
+from kindling.cluster.schema.catalog import Catalog
 from tests.cluster.patch.manifests import Json
 from tests.cluster.patch.shapes import THING, VERSION
 
@@ -84,6 +86,63 @@ def test_a_map_of_objects_owns_its_keys() -> None:
     ]
 
 
+def test_a_custom_kinds_map_owns_its_keys_too() -> None:
+    """Its shapes are made anew whenever they are asked for."""
+    catalog = Catalog()
+    spec = {
+        "type": "object",
+        "properties": {
+            "by_name": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {"a": {"type": "integer"}},
+                },
+            },
+            "half": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": True,
+                "properties": {
+                    "known": {"type": "object", "properties": {"x": {"type": "integer"}}}
+                },
+            },
+        },
+    }
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+    }
+    names = {"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"}
+    catalog.define(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "things.kindling.dev"},
+            "spec": {
+                "group": "kindling.dev",
+                "scope": "Namespaced",
+                "names": names,
+                "versions": [version],
+            },
+        }
+    )
+    resource = ResourceType("kindling.dev", "v1", "Thing", "things", custom=True)
+    obj = apply(
+        None,
+        thing({"by_name": {"one": {"a": 1}}, "half": {"known": {"x": 1}, "other": {"y": 1}}}),
+        catalog.of(resource).shape,
+        manager="a",
+        force=False,
+        now=NOW,
+        api_version=VERSION,
+    )
+    fields = owned(obj, "a")
+    assert {".spec.by_name.one", ".spec.by_name.one.a", ".spec.half.other"} <= set(fields)
+    assert ".spec.half.known" not in fields
+
+
 def test_items_have_keys_of_which_one_may_be_left_out() -> None:
     obj = laid(None, thing({"items": [{"name": "a", "ports": [{"port": 80}]}]}))
     assert '.spec.items[name="a"].ports[port=80,protocol="TCP"]' in owned(obj, "a")
@@ -152,6 +211,20 @@ def test_several_conflicts_are_grouped_by_owner() -> None:
         'Apply failed with 3 conflicts: conflicts with "one":\n- .spec.replicas\n- .spec.words\n'
         'conflicts with "two" with subresource "status" using kindling.dev/v1:\n- .status.phase'
     )
+
+
+class Kept(dict[str, Any]):
+    """As a store may hand objects out."""
+
+
+def test_objects_may_be_kinds_of_dict() -> None:
+    live = Kept(thing({"replicas": 1}))
+    live["metadata"] = Kept({"name": "x", "uid": "u"})
+    live["spec"] = Kept({"replicas": 1})
+    obj = laid(live, thing({"words": ["a"]}))
+    assert obj["metadata"]["uid"] == "u"
+    assert obj["spec"] == {"replicas": 1, "words": ["a"]}
+    assert owned(updated(Kept(obj), obj, "b"), "b") == []
 
 
 def test_force_takes_the_field() -> None:
