@@ -44,21 +44,35 @@ async def test_links_of_an_image_lead_nowhere_but_into_it(bench: Bench) -> None:
     assert list(outside.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["proc", "dev", "sys"])
-async def test_a_system_folder_that_is_a_link_is_refused(bench: Bench, name: str) -> None:
-    layer = bench.make_folder("layer")
-    (layer / name).symlink_to("/tmp")
-    with pytest.raises(StartError, match=f"must be mounted on ordinary directory: /{name}"):
-        await bench.run("true", root=RootFs((layer,)))
+async def test_a_system_folder_that_is_a_link_is_refused(bench: Bench) -> None:
+    for name in ("proc", "dev", "sys"):
+        layer = bench.make_folder(f"layer-{name}")
+        (layer / name).symlink_to("/tmp")
+        with pytest.raises(StartError, match=f"must be mounted on ordinary directory: /{name}"):
+            await bench.run("true", root=RootFs((layer,)))
 
 
-@pytest.mark.parametrize("target", ["/proc", "/proc/self", "/", "/..", "/link-to-proc/sys"])
-async def test_nothing_is_mounted_over_the_system(bench: Bench, target: str) -> None:
+async def test_nothing_is_mounted_over_the_system(bench: Bench) -> None:
     layer = bench.make_folder("layer")
     (layer / "link-to-proc").symlink_to("/proc")
     volume = bench.make_folder("volume")
-    with pytest.raises(StartError, match="cannot be mounted because"):
-        await bench.run("true", root=RootFs((layer,), host=True), mounts=(Mount(target, volume),))
+    root = RootFs((layer,), host=True)
+    for target in ("/proc", "/proc/self", "/", "/..", "/link-to-proc/sys"):
+        with pytest.raises(StartError, match="cannot be mounted because"):
+            await bench.run("true", root=root, mounts=(Mount(target, volume),))
+
+
+async def test_the_machines_disks_are_out_of_reach(bench: Bench) -> None:
+    """A container may make device files, as docker's may, and open none that it was not given."""
+    root = os.stat("/")
+    number = f"{os.major(root.st_dev)} {os.minor(root.st_dev)}"
+    said, _ = await bench.shell(
+        "for d in / /dev /v /mem /tmp /dev/shm; do mknod $d/x b " + number + " 2>/dev/null &&"
+        " dd if=$d/x of=/dev/null count=1 2>/dev/null && echo reached $d; done;"
+        " echo x > /dev/null && head -c 1 /dev/zero | wc -c",
+        mounts=(Mount("/v", bench.make_folder("volume")), Mount("/mem", None)),
+    )
+    assert said == "1\n"
 
 
 async def test_a_volume_that_cannot_be_says_which(bench: Bench, space: Path) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "clone_tree",
     "drop_bounding",
     "mount",
+    "no_devices",
     "pivot_root",
     "prctl",
     "read_only",
@@ -72,7 +73,7 @@ _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
 _OPEN_TREE_CLONE = 1
 _MOVE_MOUNT_F_EMPTY_PATH = 4
-_MOUNT_ATTR_RDONLY = 1
+_MOUNT_ATTR_RDONLY, _MOUNT_ATTR_NODEV = 1, 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -156,7 +157,16 @@ class _MountAttr(ctypes.Structure):
 
 def read_only(tree: int | str, *, recursive: bool = True) -> None:
     """Forbid writing through a mount: one not attached yet, or that at a path."""
-    attr = _MountAttr(_MOUNT_ATTR_RDONLY, 0, 0, 0)
+    _set_attributes(tree, _MOUNT_ATTR_RDONLY, recursive=recursive)
+
+
+def no_devices(tree: int | str) -> None:
+    """Device files in these mounts are none, whoever made them."""
+    _set_attributes(tree, _MOUNT_ATTR_NODEV, recursive=True)
+
+
+def _set_attributes(tree: int | str, mask: int, *, recursive: bool) -> None:
+    attr = _MountAttr(mask, 0, 0, 0)
     by_fd = isinstance(tree, int)
     flags = (_AT_EMPTY_PATH if by_fd else 0) | (_AT_RECURSIVE if recursive else 0)
     _check(

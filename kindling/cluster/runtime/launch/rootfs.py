@@ -99,7 +99,7 @@ def assemble(folder: str, layers: list[str], *, host: bool) -> tuple[str, list[s
         ) from None
 
 
-def open_volumes(mounts: list[dict[str, Any]]) -> list[Volume]:
+def open_volumes(mounts: list[dict[str, Any]], *, devices: bool) -> list[Volume]:
     """In the order in which they have to be made: a folder before what lies in it."""
     found = []
     for row in sorted(mounts, key=lambda row: os.path.normpath(row["target"]).count("/")):
@@ -116,6 +116,8 @@ def open_volumes(mounts: list[dict[str, Any]]) -> list[Volume]:
                 tree = kernel.clone_tree(source)
                 if row["read_only"]:
                     kernel.read_only(tree)
+                if not devices:
+                    kernel.no_devices(tree)
             except OSError as error:
                 raise Refusal(
                     f"failed to mount {source!r} to rootfs at {target!r}: {reason_of(error)}"
@@ -154,7 +156,9 @@ def make_system(shm: str, cgroups: dict[str, int], devices: list[tuple[str, int]
         # A pod in the network of a namespace that is not ours; few miss it.
     else:
         _make_cgroups(cgroups)
-    kernel.mount("tmpfs", "/dev", "tmpfs", kernel.MS_NOSUID, "mode=755,size=65536k")
+    # Each device is a mount of its own, and others would be an app's way to this machine's disks.
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV
+    kernel.mount("tmpfs", "/dev", "tmpfs", flags, "mode=755,size=65536k")
     for name, tree in devices:
         with open(f"/dev/{name}", "w"):
             pass

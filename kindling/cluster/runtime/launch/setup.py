@@ -102,12 +102,14 @@ def start(
         pod.enter()
         kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_NEWCGROUP)
         kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-        volumes = rootfs.open_volumes(spec["mounts"])
+        volumes = rootfs.open_volumes(spec["mounts"], devices=spec["privileged"])
         devices = [(name, kernel.clone_tree(f"/dev/{name}")) for name in rootfs.DEVICES]
         shared = kernel.clone_tree(shm)
         trees = _cgroup_trees(group)
         kernel.umount(os.path.dirname(shm), kernel.MNT_DETACH)  # the launcher's own
         root, parts = rootfs.assemble(spec["folder"], spec["layers"], host=spec["host"])
+        if not spec["privileged"]:
+            kernel.no_devices(root)
         rootfs.enter(root)
         rootfs.make_system(str(shared), trees, devices)
         targets = rootfs.make_volumes(volumes)
