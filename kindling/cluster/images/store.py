@@ -411,11 +411,14 @@ class ImageStore:
         return Removed(deleted=self._drop([image for image in loose if not self._used(image)]))
 
     def _shed(self) -> None:
-        """Forget the oldest images without a name, and the oldest steps of builds."""
-        loose = [image for image in self._shelf.images if not self._shelf.names.get(image)]
-        if len(loose) > _DANGLING:
-            loose.sort(key=lambda image: self._shelf.images[image].created)
-            self._drop([image for image in loose[:-_DANGLING] if not self._used(image)])
+        """Forget the images without a name that came first, and the oldest steps of builds."""
+        came: dict[str, float] = {}
+        for row in self.catalogue.manifests.values():
+            if row.image and not self._shelf.names.get(row.image) and not self._pinned[row.digest]:
+                came[row.image] = max(came.get(row.image, 0.0), row.added)
+        if len(came) > _DANGLING:
+            old = sorted(came, key=lambda image: came[image])[:-_DANGLING]
+            self._drop([image for image in old if not self._used(image)])
         cache = self.catalogue.cache()
         if len(cache) > _CACHED_STEPS:
             self.catalogue.uncache([entry.key for entry in cache[:-_CACHED_STEPS]])

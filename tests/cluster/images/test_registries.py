@@ -176,6 +176,16 @@ async def test_an_index_gives_the_image_of_this_machine(
         assert (await store.pull(f"{host}/multi:1")).size == 3_000_001
 
 
+async def test_an_old_image_is_pulled_however_many_have_no_name(
+    store: ImageStore, remote: Remote, serve: Serve, tmp_path: Path
+) -> None:
+    for at in range(25):
+        layer = make_tar([Node("n", str(at).encode())])
+        await store.load(docker_archive(tmp_path / "a.tar", ["web:1"], [layer]))
+    async with serve(remote) as host:
+        assert (await store.pull(f"{host}/multi:1")).names == (f"{host}/multi:1",)
+
+
 async def test_what_is_pushed_to_us_runs_at_once_and_can_be_pulled_again(
     store: ImageStore, serve: Serve, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ async def test_an_archive_of_docker_becomes_an_image(store: ImageStore, tmp_path
     assert (image.config.user, image.config.cwd) == ("7:8", "/srv")
     assert image.config.labels == (("l", "v"),)
     assert image.size == 3
+    assert image.created == 981173106
     assert store.find("web:2") is None
 
 
