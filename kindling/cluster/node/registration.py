@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from kindling import __version__
 from kindling.cluster.images.protocol import Image, Images
 from kindling.cluster.model.api import Api, Obj
 from kindling.cluster.model.resource import builtin
@@ -255,7 +255,7 @@ class Registration:
             self._images.all(),
             self._clock.time(),
             self._api.get(_NODES, self._name),
-            _version(),
+            __version__,
         )
         try:
             await register(self._api, wanted)
@@ -277,10 +277,3 @@ class Registration:
             uid = node["metadata"]["uid"] if node else ""
             await renew(self._api, self._name, uid, self._clock.time())
             await wait_until(self.changed, self._clock, self._clock.monotonic() + RENEW_SECONDS)
-
-
-def _version() -> str:
-    try:
-        return version("kindling")
-    except PackageNotFoundError:
-        return "0"
