@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kindling.cluster.schema.custom import cel
-from tests.cluster.schema.widgets import Widgets
+from kindling.cluster.schema.custom.rules import unenforced_rules
+from tests.cluster.schema.widgets import Widgets, definition
 
 SPEC = """
 type: object
@@ -118,4 +119,12 @@ def test_what_is_beyond_the_evaluator_is_known_and_not_enforced() -> None:
             "{type: object, x-kubernetes-validations: [{rule: 'self.?a.orValue(1) > 5'}]}"
         ).faults("{}")
         == []
+    )
+
+
+def test_a_definition_tells_which_of_its_rules_are_not_enforced() -> None:
+    spec = "{type: object, x-kubernetes-validations: [{rule: 'true'}, {rule: 'self.?a == self'}]}"
+    assert unenforced_rules(definition(spec)) == (
+        "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[1]: not"
+        " enforced here, since it needs `.?`",
     )

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from kindling.cluster.model.api import Obj
 from kindling.cluster.model.status import Cause
 from kindling.cluster.schema import causes
 from kindling.cluster.schema.custom import cel
 from kindling.cluster.schema.custom.checking import MISSING
 from kindling.cluster.schema.custom.structural import Node, embedded, extra, items
 
-__all__ = ["check_rules", "has_rules", "rules_of"]
+__all__ = ["check_rules", "has_rules", "rules_of", "unenforced_rules"]
 
 _FIELD = "x-kubernetes-validations"
 _ROOT = ("apiVersion", "kind", "metadata")
@@ -30,6 +31,28 @@ def has_rules(node: Node) -> bool:
         return True
     below = [*(node.get("properties") or {}).values(), extra(node), items(node)]
     return any(has_rules(one) for one in below if one)
+
+
+def unenforced_rules(crd: Obj) -> tuple[str, ...]:
+    """The rules of a definition that are stored and not asked, each with what it would need: for
+    a warning to whoever makes the definition."""
+    found: list[str] = []
+
+    def walk(node: Node, path: str) -> None:
+        for index, told in enumerate(rules_of(node)):
+            if missing := cel.unsupported(told.get("rule", "").strip()):
+                where = causes.at(f"{path}.{_FIELD}", index)
+                found.append(f"{where}: not enforced here, since it needs `{missing}`")
+        for name, one in (node.get("properties") or {}).items():
+            walk(one, causes.key(f"{path}.properties", name))
+        for name, inner in (("items", items(node)), ("additionalProperties", extra(node))):
+            if inner:
+                walk(inner, f"{path}.{name}")
+
+    for index, version in enumerate(crd["spec"].get("versions") or []):
+        node = (version.get("schema") or {}).get("openAPIV3Schema") or {}
+        walk(node, f"{causes.at('spec.versions', index)}.schema.openAPIV3Schema")
+    return tuple(found)
 
 
 def check_rules(
