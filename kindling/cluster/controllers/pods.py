@@ -35,6 +35,7 @@ __all__ = [
     "pod_of_template",
     "ready",
     "slow_start",
+    "standing",
 ]
 
 
@@ -70,6 +71,20 @@ def available_in(pod: Obj, min_ready: int, now: float) -> float | None:
 
 def available(pod: Obj, min_ready: int, now: float) -> bool:
     return available_in(pod, min_ready, now) == 0.0
+
+
+def standing(pod: Obj) -> tuple[Any, ...]:
+    """What of a pod matters to those who count it; where it runs does not."""
+    meta = pod["metadata"]
+    found = condition(pod.get("status"), "Ready") or {}
+    return (
+        meta.get("labels"),
+        meta.get("ownerReferences"),
+        meta.get("deletionTimestamp"),
+        phase(pod),
+        found.get("status"),
+        found.get("lastTransitionTime"),
+    )
 
 
 def pod_of_template(

@@ -27,10 +27,11 @@ from kindling.cluster.controllers.pods import (
     pod_of_template,
     ready,
     slow_start,
+    standing,
 )
 from kindling.cluster.controllers.ranking import pods_to_delete
 from kindling.cluster.controllers.work import Key
-from kindling.cluster.model.api import Change, Obj
+from kindling.cluster.model.api import Change, ChangeType, Obj
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.status import ApiError
 
@@ -47,6 +48,12 @@ class ReplicaSetController(Controller):
     def keys(self, change: Change) -> Iterable[Key]:
         if change.resource.key == self.resource.key:
             return (key_of(change.object),)
+        if (
+            change.type is ChangeType.MODIFIED
+            and change.before is not None
+            and standing(change.before) == standing(change.object)
+        ):
+            return ()
         found: set[Key] = owner_keys(change, self.resource)
         if not found and not terminating(change.object):
             found.update(orphans_concern(self.api, self.resource, change.object))
