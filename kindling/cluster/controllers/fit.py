@@ -18,6 +18,9 @@ from kindling.cluster.model.api import Obj
 __all__ = ["Misfit", "misfits", "tolerated", "unschedulable_message"]
 
 
+_UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
+
+
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """Why a node does not take a pod. `final` ones would not go away if other pods did."""
@@ -32,10 +35,12 @@ def misfits(pod: Obj, node: Obj, there: Occupancy) -> list[Misfit]:
     spec = pod["spec"]
     node_spec = node.get("spec") or {}
     if node_spec.get("unschedulable") and not tolerated(
-        spec, {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+        spec, {"key": _UNSCHEDULABLE, "effect": "NoSchedule"}
     ):
         return [Misfit("node(s) were unschedulable")]
     for taint in node_spec.get("taints") or ():
+        if taint["key"] == _UNSCHEDULABLE:
+            continue  # it follows the field that was judged above, a moment later
         if taint.get("effect") in ("NoSchedule", "NoExecute") and not tolerated(spec, taint):
             return [
                 Misfit(

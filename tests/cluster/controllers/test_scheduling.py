@@ -65,6 +65,7 @@ async def test_a_cordoned_node_takes_none_until_it_is_uncordoned(bed: Bed) -> No
     )
     await bed.patch(NODES, "node", {"spec": {"unschedulable": None}})
     assert verdict(bed, "one")[0] == "True"
+    assert len(bed.events("FailedScheduling")) == 1
     assert "taints" not in bed.get(NODES, "node")["spec"]
 
 
