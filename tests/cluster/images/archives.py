@@ -56,7 +56,7 @@ def config_of(layers: Sequence[bytes], **config: Any) -> bytes:
         {
             "architecture": machine()[1],
             "os": "linux",
-            "created": "2001-02-03T04:05:06Z",
+            "created": config.pop("created", "2001-02-03T04:05:06Z"),
             "config": {"Cmd": ["sh"], **config},
             "rootfs": {"type": "layers", "diff_ids": [sha(layer) for layer in layers]},
         }

@@ -18,12 +18,13 @@ from kindling.cluster.images import registry_client
 from kindling.cluster.images.asgi import Receive, Request, Scope, Send
 from kindling.cluster.images.credentials import docker_credentials
 from kindling.cluster.images.distribution import Distribution
+from kindling.cluster.images.manifest import INDEX, MANIFEST, machine
 from kindling.cluster.images.protocol import Credentials, PullError
 from kindling.cluster.images.push import push_image
 from kindling.cluster.images.reference import parse_reference
 from kindling.cluster.images.registry_client import RegistryError
 from kindling.cluster.images.store import ImageStore
-from tests.cluster.images.archives import Node, docker_archive, make_tar, oci_layout, sha
+from tests.cluster.images.archives import Node, docker_archive, make_tar, sha
 from tests.cluster.images.conftest import Serve
 
 LAYERS = [make_tar([Node("a", b"1")]), make_tar([Node("b", b"2" * 3_000_000)])]
@@ -70,7 +71,20 @@ class Remote:
 async def remote(tmp_path: Path) -> Any:
     there = ImageStore(tmp_path / "there", own_hosts=("remote.io",))
     await there.load(docker_archive(tmp_path / "r.tar", ["remote.io/web:1"], LAYERS))
-    await there.load(oci_layout(tmp_path / "o.tar", "remote.io/multi:1", LAYERS))
+    [image] = await there.load(docker_archive(tmp_path / "m.tar", ["remote.io/m:1"], LAYERS[1:]))
+    system, architecture, _ = machine()
+    child = there.catalogue.manifests[there.manifest_of(image.id)]
+    both = [
+        (sha(b"never pushed"), {"os": system, "architecture": "s390x"}),
+        (child.digest, {"os": system, "architecture": architecture}),
+    ]
+    listed = [
+        {"mediaType": MANIFEST, "digest": digest, "size": child.size, "platform": platform}
+        for digest, platform in both
+    ]
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": listed}
+    digest = there.blobs.put(json.dumps(index).encode())
+    await there.adopt(digest, names=(("-/multi", "1"),))
     yield Remote(there)
     there.close()
 
@@ -173,7 +187,15 @@ async def test_an_index_gives_the_image_of_this_machine(
     store: ImageStore, remote: Remote, serve: Serve
 ) -> None:
     async with serve(remote) as host:
-        assert (await store.pull(f"{host}/multi:1")).size == 3_000_001
+        image = await store.pull(f"{host}/multi:1")
+        assert image.size == 3_000_000
+        top = image.digests[0].partition("@")[2]
+        assert store.catalogue.manifests[top].media_type == INDEX
+        assert await store.pull(image.digests[0]) == image
+        pieces = [piece async for piece in store.save((f"{host}/multi:1",))]
+        assert sum(map(len, pieces)) > 3_000_000
+        assert store.remove(f"{host}/multi:1").deleted == (image.id,)
+        assert list(store.blobs.all()) == []
 
 
 async def test_an_old_image_is_pulled_however_many_have_no_name(
@@ -181,7 +203,9 @@ async def test_an_old_image_is_pulled_however_many_have_no_name(
 ) -> None:
     for at in range(25):
         layer = make_tar([Node("n", str(at).encode())])
-        await store.load(docker_archive(tmp_path / "a.tar", ["web:1"], [layer]))
+        await store.load(
+            docker_archive(tmp_path / "a.tar", ["w:1"], [layer], created="2020-01-01T00:00:00Z")
+        )
     async with serve(remote) as host:
         assert (await store.pull(f"{host}/multi:1")).names == (f"{host}/multi:1",)
 
