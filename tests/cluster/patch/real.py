@@ -75,6 +75,21 @@ class RealServer:
         result: dict[str, Any] = made
         return result
 
+    def let_go(self) -> None:
+        """Take the finalizers off what is left, or the namespace stays for ever."""
+        for path in (
+            f"/apis/apps/v1/namespaces/{self.namespace}/deployments",
+            f"/api/v1/namespaces/{self.namespace}/configmaps",
+        ):
+            for obj in self.request("GET", path)[1].get("items", ()):
+                if obj["metadata"].get("finalizers"):
+                    self.request(
+                        "PATCH",
+                        f"{path}/{obj['metadata']['name']}",
+                        {"metadata": {"finalizers": None}},
+                        PatchType.MERGE,
+                    )
+
     def get(self, obj: dict[str, Any]) -> dict[str, Any]:
         status, found = self.request("GET", self.path(obj))
         assert status == 200, found
@@ -94,4 +109,5 @@ def real_server() -> Iterator[RealServer]:
         yield server
     finally:
         server.request("DELETE", f"/api/v1/namespaces/{namespace}")
+        server.let_go()
         api.close()
