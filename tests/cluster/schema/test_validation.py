@@ -239,6 +239,15 @@ DEPLOYMENT = (
     f"{{{WEB.format('Deployment')}, spec: {{selector: {{matchLabels: {{app: web}}}}, {TEMPLATE}}}}}"
 )
 STATEFUL = DEPLOYMENT.replace("Deployment", "StatefulSet")
+
+
+def test_a_stateful_sets_template_may_mount_what_its_claims_give(faults: Faults) -> None:
+    mounting = STATEFUL.replace("image: b", "volumeMounts: [{name: data, mountPath: /data}]")
+    assert mounting != STATEFUL
+    assert faults(mounting) == []
+    assert faults(mounting.replace("StatefulSet", "Deployment")) != []
+
+
 CLAIM = (
     "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: p}, spec: {accessModes:"
     " [ReadWriteOnce], storageClassName: a, resources: {requests: {storage: 1Gi}}}}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from kindling.cluster.model.status import Cause
 from kindling.cluster.schema import causes
+from kindling.cluster.schema.metadata import check_labels, check_metadata_annotations
 from kindling.cluster.schema.validation import common
 from kindling.cluster.schema.validation.pods import check_template
 
@@ -182,7 +183,11 @@ def _replicas(spec: _Obj) -> Iterator[Cause]:
 
 
 def _selected_template(spec: _Obj, kind: str) -> Iterator[Cause]:
-    """A selector that is there, is not empty and takes the template's own pods."""
+    """A selector that is there, is not empty and takes the template's own pods.
+
+    The pods of a stateful set get volumes of the claim templates, which its own template does not
+    name: what is in that template's spec is left until the pods are made, as the real server does.
+    """
     selector = spec.get("selector")
     if selector is None:
         yield causes.required("spec.selector")
@@ -199,7 +204,13 @@ def _selected_template(spec: _Obj, kind: str) -> Iterator[Cause]:
         yield causes.invalid("spec.selector", shown, "invalid label selector")
     elif selector is None or not common.matches_labels(selector, labels):
         yield _mismatch(labels)
-    yield from check_template(template, "spec.template")
+    if kind == "statefulset":
+        metadata = template.get("metadata") or {}
+        annotations = metadata.get("annotations") or {}
+        yield from check_labels(labels, "spec.template.labels")
+        yield from check_metadata_annotations(annotations, "spec.template.annotations")
+    else:
+        yield from check_template(template, "spec.template")
     yield from _always(template)
 
 
