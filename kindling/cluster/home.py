@@ -106,6 +106,14 @@ class ClusterHome:
         return self.folder / "kubeconfig"
 
     @property
+    def secret_folders(self) -> tuple[Path, ...]:
+        """What a pod must not see of a user's home: keys, objects and sockets, of this cluster and
+        of those beside it."""
+        base = self.folder.parent if self.folder.parent.name == "clusters" else self.folder
+        socket = self.engine_socket.parent
+        return (base,) if base in (socket, *socket.parents) else (base, socket)
+
+    @property
     def engine_socket(self) -> Path:
         """Where the image builder answers Docker's API. A state folder too deep for the name of a
         socket has it in a folder of this user's below the system's temporary one."""

@@ -88,7 +88,11 @@ async def running(home: ClusterHome) -> AsyncIterator[Settings]:
             ingress_port=_port(ingress_socket),
             registry_port=_port(registry_socket),
         )
-        runtime = await choose_runtime(home.folder / "runtime", plain=settings.isolation == "none")
+        runtime = await choose_runtime(
+            home.folder / "runtime",
+            plain=settings.isolation == "none",
+            hidden=home.secret_folders,
+        )
         stack.push_async_callback(runtime.close)
         settings = replace(
             settings, runtime=_words(runtime.isolation), missing=runtime.isolation.missing

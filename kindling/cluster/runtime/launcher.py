@@ -27,8 +27,9 @@ _PROBE = "probe-of-kindling"
 
 class LauncherRuntime(SpawnedRuntime):
     """`folder` is for the launcher's own use, with one launcher at a time. `interpreter` is the
-    command that runs Python for it, as whatever user. `start` raises `StartError` saying what this
-    machine does not allow."""
+    command that runs Python for it, as whatever user. Containers on this machine's own root find
+    the `hidden` folders empty, unless they are privileged. `start` raises `StartError` saying what
+    this machine does not allow."""
 
     def __init__(
         self,
@@ -37,9 +38,15 @@ class LauncherRuntime(SpawnedRuntime):
         pods: str = POD_NETWORK,
         services: str = SERVICE_NETWORK,
         interpreter: tuple[str, ...] = (sys.executable,),
+        hidden: tuple[Path, ...] = (),
     ) -> None:
         super().__init__(folder, interpreter)
-        self._config: Message = {"mode": "spaces", "pods": pods, "services": services}
+        self._config: Message = {
+            "mode": "spaces",
+            "pods": pods,
+            "services": services,
+            "hidden": [str(path) for path in hidden],
+        }
         self._isolation = Isolation(True, True, True, False, False)
         self._egress: Egress | None = None
 

@@ -27,6 +27,7 @@ __all__ = [
     "assemble",
     "enter",
     "forbid_writing",
+    "hide",
     "make_system",
     "make_volumes",
     "mask_system",
@@ -198,6 +199,15 @@ def forbid_writing(parts: list[str], volumes: list[str]) -> None:
     for path in ("/", *parts):
         if path not in volumes:
             kernel.read_only(path, recursive=False)
+
+
+def hide(folders: list[str]) -> None:
+    """Make folders of the machine's root empty, wherever links lead to them. Called after `enter`,
+    before volumes, which may lie in them."""
+    for folder in {os.path.realpath(path) for path in folders}:
+        if folder != "/" and os.path.isdir(folder):
+            flags = _PLAIN | kernel.MS_RDONLY
+            kernel.mount("tmpfs", folder, "tmpfs", flags, "size=0,mode=555")
 
 
 def make_volumes(volumes: list[Volume]) -> list[str]:

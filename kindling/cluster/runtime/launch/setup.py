@@ -89,6 +89,7 @@ def start(
     pod: PodNetwork,
     group: Group | None,
     shm: str,
+    hidden: list[str],
     *,
     single: bool,
 ) -> NoReturn:
@@ -112,6 +113,8 @@ def start(
             kernel.no_devices(root)
         rootfs.enter(root)
         rootfs.make_system(str(shared), trees, devices)
+        if spec["host"] and not spec["privileged"]:
+            rootfs.hide(hidden)
         targets = rootfs.make_volumes(volumes)
         if not spec["privileged"]:
             rootfs.mask_system()

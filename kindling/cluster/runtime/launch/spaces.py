@@ -61,6 +61,7 @@ class Launcher(Loop):
         self._groups = groups
         self._users = users
         self._folder = os.path.join(config["folder"], "private")
+        self._hidden: list[str] = config["hidden"]
         self._own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
         self._network = NodeNetwork(config["pods"], config["services"])
         self._sandboxes: dict[str, _Sandbox] = {}
@@ -181,7 +182,8 @@ class Launcher(Loop):
                 group.remove()
             raise
         if pid == 0:
-            setup.start(spec, seat, sandbox.pod, group, sandbox.shm, single=self._users.single)
+            single = self._users.single
+            setup.start(spec, seat, sandbox.pod, group, sandbox.shm, self._hidden, single=single)
         process = _Child(message["key"], message["id"], pid, ours)
         process.sandbox, process.group = sandbox.key, group
         process.limit = 0 if self._groups.memory else spec["memory"] or 0
