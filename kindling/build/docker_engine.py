@@ -3,7 +3,8 @@
 The SDK blocks, so each call runs in a thread of a pool of its own; a cancelled call is waited for,
 and those that stream (build, push) are cut off by shutting their connection down, upon which the
 engine stops the work. Builds go to the engine's API while the classic builder can do them, and
-through a `docker` program when the Dockerfile needs BuildKit or when that program has buildx.
+through a `docker` program when the Dockerfile needs BuildKit or when that program has buildx. The
+embedded cluster's engine reads all Dockerfiles itself, so there the API is the only way.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ _CALL_SECS = 60
 _SILENCE_SECS = 3600
 """How long a stream may be silent: a build step may compile for long without a word."""
 
+_EMBEDDED = "-kindling"
+"""How the version of the embedded cluster's engine ends."""
+
 _GENERATED = ".kindling.Dockerfile"
 """The name of a Dockerfile in a context that has no such file."""
 
@@ -79,9 +83,11 @@ class DockerEngine:
         self._api: APIClient | None = None
         self._opening = threading.Lock()
         self._client: tuple[BuildClient | None, tuple[str, ...]] | None = None
+        self._embedded = False  # until `version` has asked
 
     async def version(self) -> EngineVersion:
         said = await self._call("reach Docker", lambda api: api.version())
+        self._embedded = str(said.get("Version", "")).endswith(_EMBEDDED)
         platform = f"{said.get('Os', '')}/{said.get('Arch', '')}"
         return EngineVersion(said.get("Version", ""), said.get("ApiVersion", ""), platform)
 
@@ -196,18 +202,16 @@ class DockerEngine:
         return stream.digest
 
     async def build(self, request: BuildRequest, log: LineSink) -> ImageInfo:
-        needs = bool(request.ssh or request.secrets) or needs_buildkit(request.dockerfile)
-        client, refused = await self._build_client()
-        if client is not None and (needs or client.kind is ClientKind.BUILDX):
-            image = await self._build_by_client(client, request, log)
-        elif needs:
-            raise HostError(
-                "this Dockerfile needs BuildKit, and no `docker` program here has it",
-                details=refused or ["there is no `docker` on PATH"],
-                hint="Install Docker's plugin `buildx`.",
-            )
-        else:
+        if self._embedded:
+            if request.ssh or request.secrets:
+                raise HostError(
+                    "the embedded cluster's builder is given no build secrets and no ssh agent",
+                    hint="Build it by `custom_build` with a Docker engine; it is loaded from"
+                    " there.",
+                )
             image = await self._build_by_api(request, log)
+        else:
+            image = await self._build_by_docker(request, log)
         found = await self.inspect(image)
         if found is None:
             raise HostError(f"the build made `{image}`, which the engine does not have any more")
@@ -220,6 +224,19 @@ class DockerEngine:
         await asyncio.to_thread(self._pool.shutdown)
 
     # Builds --------------------------------------------------------------------------------------
+
+    async def _build_by_docker(self, request: BuildRequest, log: LineSink) -> str:
+        needs = bool(request.ssh or request.secrets) or needs_buildkit(request.dockerfile)
+        client, refused = await self._build_client()
+        if client is not None and (needs or client.kind is ClientKind.BUILDX):
+            return await self._build_by_client(client, request, log)
+        if needs:
+            raise HostError(
+                "this Dockerfile needs BuildKit, and no `docker` program here has it",
+                details=refused or ["there is no `docker` on PATH"],
+                hint="Install Docker's plugin `buildx`.",
+            )
+        return await self._build_by_api(request, log)
 
     async def _build_client(self) -> tuple[BuildClient | None, tuple[str, ...]]:
         if self._client is None:

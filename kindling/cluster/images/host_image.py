@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from functools import cache
 from typing import Any
 
@@ -49,10 +50,12 @@ def host_config() -> dict[str, Any]:
 
 @cache
 def host_image() -> Image:
+    """It is as old as this process, since a machine has no date of its own."""
     config = host_config()
     return Image(
         id=digest_of(encode(config)),
         config=image_config(config),
         root=RootFs(host=True),
         names=(f"{HOST_IMAGE}:latest",),
+        created=time.time(),
     )

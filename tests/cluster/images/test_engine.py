@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tarfile
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,13 +17,14 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kindling.build.docker_engine import DockerEngine
+from kindling.build.docker_engine import DockerEngine, connect
 from kindling.build.protocol import BuildContext, BuildRequest
 from kindling.cluster.images.distribution import Distribution
 from kindling.cluster.images.engine_api import EngineApi
+from kindling.cluster.images.protocol import HOST_IMAGE
 from kindling.cluster.images.store import ImageStore
 from kindling.cluster.runtime.fake import FakeProcess, FakeRuntime
-from kindling.errors import ExecutionError
+from kindling.errors import ExecutionError, HostError
 from tests.cluster.images.archives import Node, docker_archive, make_tar
 from tests.cluster.images.conftest import Serve
 
@@ -127,6 +129,36 @@ async def test_our_own_engine_client_builds_tags_and_removes(
         assert again.id == made.id
     finally:
         await client.close()
+
+
+async def test_our_own_engine_client_needs_no_docker_program_for_modern_dockerfiles(
+    socket: str, place: Path
+) -> None:
+    environment = {
+        "DOCKER_HOST": f"unix://{socket}",
+        "HOME": str(place),
+        "PATH": os.environ["PATH"],
+    }
+    client = await connect(NoPrograms(), environment, place)
+    modern = (
+        "# syntax=docker/dockerfile:1\nFROM base:1\nRUN --mount=type=cache,target=/c say\n"
+        "COPY <<end /words\nword\nend\n"
+    )
+    try:
+        made = await client.build(request(place, modern, tags=("modern:1",)), lambda *_: None)
+        assert made.tags == ("modern:1",)
+        with pytest.raises(HostError, match="no build secrets"):
+            await client.build(request(place, modern, secrets=("id=a",)), lambda *_: None)
+    finally:
+        await client.close()
+
+
+async def test_the_machines_image_is_as_old_as_the_engine(socket: str) -> None:
+    began = time.time()
+    async with session(socket) as http, http.get("/images/json") as answer:
+        rows = await answer.json()
+    [created] = [row["Created"] for row in rows if row["RepoTags"] == [f"{HOST_IMAGE}:latest"]]
+    assert began - 3600 < created < began + 60
 
 
 @pytest.mark.parametrize(
