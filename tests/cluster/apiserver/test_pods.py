@@ -136,7 +136,11 @@ class TestKubectl:
             "port-forward",
             "web",
             f":{port}",
-            env={"KUBECONFIG": str(cluster.kubeconfig), "PATH": "/usr/bin:/bin:/usr/local/bin"},
+            env={
+                "KUBECONFIG": str(cluster.kubeconfig),
+                "HOME": str(cluster.kubeconfig.parent),
+                "PATH": "/usr/bin:/bin:/usr/local/bin",
+            },
             stdout=asyncio.subprocess.PIPE,
         )
         try:
