@@ -202,7 +202,9 @@ async def test_no_more_run_at_once_than_allowed_and_a_lower_limit_ends_nothing(
         assert running() == {"a", "b"}
         (bench.root / "a.go").touch()
         await session.settled("local:a")
-        assert (hold(session, "local:c") or ("",))[0] is HoldReason.SLOT
+        # A save may be heard of twice, and a second reload holds everything for a moment.
+        await session.until(lambda: (hold(session, "local:c") or ("",))[0] is HoldReason.SLOT)
+        assert running() == {"b"}
         (bench.root / "b.go").touch()
         await session.until(lambda: running() == {"c"})
         (bench.root / "c.go").touch()
