@@ -3,7 +3,8 @@
 Sub-rooms, top to bottom; each imports only those below it, and this room never imports
 `kindling.kube`: the two meet on the wire, so each is a fair test of the other.
 
-    daemon, server      the background process, and how it is put together
+    daemon, server      the background process: seen from outside, and its own beginning and end
+    assembly            how the parts are put together, and taken apart again
     apiserver           HTTP: routing, credentials, verbs, tables, OpenAPI, streams
     controllers         Deployment and its kin, garbage collection, endpoints, volumes
     node                pods: images, volumes, probes, restarts, logs

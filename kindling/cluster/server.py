@@ -1,10 +1,13 @@
-"""The background process of a cluster: every part put together, and taken apart again in order.
+"""The background process of a cluster: its lock, its log, its signals.
 
-    python -m kindling.cluster.server FOLDER [PIPE]
+    python -m kindling.cluster.server FOLDER [PIPE [WISHES]]
 
-`PIPE` is a file descriptor that hears one line of JSON when the cluster is ready or cannot start.
-The API answers before the node starts, and pods end before the API does. When anything that must go
-on fails, the process says why in its log and ends: a cluster that half works helps nobody.
+`PIPE` is a file descriptor that hears one line of JSON when the cluster is ready or cannot start,
+`WISHES` a JSON object of settings to change. When a part fails, the process says why in its log and
+ends.
+
+Little is imported here: the runtime, a process of its own, starts on one core while all the rest is
+imported on another.
 """
 
 from __future__ import annotations
@@ -16,322 +19,74 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import structlog
-import yaml
-
-from kindling.cluster.apiserver.app import ApiServer
-from kindling.cluster.apiserver.serving import Serving
-from kindling.cluster.controllers.bootstrap import bootstrap
-from kindling.cluster.controllers.manager import Controllers
 from kindling.cluster.home import ClusterHome
-from kindling.cluster.images.distribution import Distribution
-from kindling.cluster.images.engine_api import EngineApi
-from kindling.cluster.images.store import ImageStore
-from kindling.cluster.kubeconfig import document_for, write_private
-from kindling.cluster.model.api import Api
-from kindling.cluster.model.resource import builtin
-from kindling.cluster.network.dns import DnsServer
-from kindling.cluster.network.ingress import IngressProxy
-from kindling.cluster.network.services import ServiceAddresses
-from kindling.cluster.node.node import Node
-from kindling.cluster.pki.authority import Authority
-from kindling.cluster.pki.tokens import Tokens
-from kindling.cluster.ports import listen
 from kindling.cluster.record import LOCK_TAKEN, Settings, read_settings, write_settings
-from kindling.cluster.registry.registry import Registry
-from kindling.cluster.runtime.choose import choose_runtime
-from kindling.cluster.runtime.protocol import Isolation, Runtime
-from kindling.cluster.schema.catalog import Catalog
-from kindling.cluster.storage.database import ObjectStore
 from kindling.errors import ClusterError, KindlingError, StoreError
 from kindling.store.lock import SessionLock, holder
 
-__all__ = ["main", "running"]
+if TYPE_CHECKING:
+    from kindling.cluster.runtime.protocol import Runtime
 
-_log = structlog.get_logger("kindling.cluster")
-
-SERVICE_ADDRESS, DNS_ADDRESS = "10.198.0.1", "10.198.0.10"
-_API_PORT = 6443
-"""Where the API server listens in the node's network; on the host it has a port of its own."""
-_INGRESS_PORT, _REGISTRY_PORT = 7080, 5050
-"""Not 8080 and 5000, which the apps of users and other registries like to have."""
-_DRAIN_SECS = 10.0
-"""As long as `docker stop` gives containers."""
-_HOSTING = "localRegistryHosting.v1"
+__all__ = ["main"]
 
 
-@asynccontextmanager
-async def running(home: ClusterHome) -> AsyncIterator[Settings]:
-    """The cluster of `home`, ready within the context. The lock must be held.
-
-    Raises:
-        KindlingError: It cannot start.
-        ExceptionGroup: (from the body's end) A part that must go on has failed.
-    """
-    settings = read_settings(home)
-    async with AsyncExitStack() as stack:
-        api_socket = listen(settings.api_port)
-        ingress_socket = listen(settings.ingress_port, preferred=_INGRESS_PORT)
-        registry_socket = listen(settings.registry_port, preferred=_REGISTRY_PORT)
-        settings = replace(
-            settings,
-            api_port=_port(api_socket),
-            ingress_port=_port(ingress_socket),
-            registry_port=_port(registry_socket),
-        )
-        runtime = await choose_runtime(
-            home.folder / "runtime",
-            plain=settings.isolation == "none",
-            hidden=home.secret_folders,
-        )
-        stack.push_async_callback(runtime.close)
-        settings = replace(
-            settings, runtime=_words(runtime.isolation), missing=runtime.isolation.missing
-        )
-        catalog = Catalog()
-        api = Registry(ObjectStore(home.database), catalog)
-        await api.start()
-        stack.push_async_callback(api.close)
-
-        authority = Authority(home.pki, names=[home.name])
-        tokens = Tokens(home.pki)
-        images = ImageStore(home.images)
-        stack.callback(images.close)
-        images.serve_as(
-            (f"localhost:{settings.registry_port}", f"127.0.0.1:{settings.registry_port}")
-        )
-        node = Node(api, runtime, images, name=home.name, folder=home.pods, tokens=tokens)
-        app = ApiServer(api, catalog, tokens=tokens, streams=node, hosts=[home.name])
-        sockets = [api_socket, *_inner_sockets(runtime)]
-        serving = Serving(app, sockets, tls=authority.server_context())
-        await serving.start()
-        stack.push_async_callback(serving.close)
-        inside = len(sockets) > 1
-        await bootstrap(
-            api,
-            authority=authority.bundle(),
-            endpoint=(runtime.node_address, _API_PORT)
-            if inside
-            else ("127.0.0.1", settings.api_port),
-        )
-        await _announce_registry(api, settings.registry_port)
-        await _serve_images(stack, home, images, node, runtime, registry_socket)
-
-        tasks = await stack.enter_async_context(_Work())
-        tasks.start(
-            "controllers",
-            Controllers(api, volumes=home.volumes, authority=authority.bundle()).run(),
-        )
-        await node.start()
-        stack.push_async_callback(node.drain, _DRAIN_SECS)
-        stack.push_async_callback(node.close)
-        tasks.start("ingress", IngressProxy(api, runtime, ingress_socket).run())
-        if inside:
-            reserved = frozenset({(SERVICE_ADDRESS, 443), (DNS_ADDRESS, 53)})
-            tasks.start("services", ServiceAddresses(api, runtime, reserved).run())
-            tasks.start("dns", DnsServer(api, runtime, DNS_ADDRESS).run())
-
-        write_settings(home, settings)
-        document = document_for(
-            home.context,
-            settings.server,
-            authority.bundle().encode(),
-            authority.admin_certificate.read_bytes(),
-            authority.admin_key.read_bytes(),
-        )
-        text = yaml.safe_dump(document, sort_keys=False).encode()
-        if not home.kubeconfig.is_file() or home.kubeconfig.read_bytes() != text:
-            write_private(home.kubeconfig, text)
-        # What was made so far stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
-        yield settings
-
-
-class _Work:
-    """Tasks that go on until the end. One that fails ends the process, by an exception from
-    here."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-        self._owner: asyncio.Task[Any] | None = None
-        self._failed: list[BaseException] = []
-
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        _log.error("a part of the cluster failed", part=task.get_name(), exc_info=error)
-        self._failed.append(error)
-        if self._owner is not None:
-            self._owner.cancel()
-
-    async def __aenter__(self) -> _Work:
-        self._owner = asyncio.current_task()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._owner = None
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._failed:
-            raise BaseExceptionGroup("parts of the cluster failed", self._failed)
-
-
-def _port(sock: socket.socket) -> int:
-    return int(sock.getsockname()[1])
-
-
-def _words(isolation: Isolation) -> str:
-    """How pods run, in a few words."""
-    if not (isolation.pids or isolation.root or isolation.network):
-        return "plain processes"
-    kept = [
-        word
-        for word, there in (
-            ("processes", isolation.pids),
-            ("files", isolation.root),
-            ("network", isolation.network),
-            ("memory", isolation.memory),
-            ("users", isolation.users),
-        )
-        if there
-    ]
-    return f"isolated: {', '.join(kept)}"
-
-
-def _inner_sockets(runtime: Runtime) -> list[socket.socket]:
-    """Where pods reach the API server: the Service's address and the node's. None without a network
-    of the node's own, where the host's address serves."""
-    if not runtime.isolation.network:
-        return []
-    made = []
-    for address, port in ((SERVICE_ADDRESS, 443), (runtime.node_address, _API_PORT)):
-        sock = runtime.open_socket(socket.AF_INET, socket.SOCK_STREAM)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address, port))
-        sock.listen(1024)
-        made.append(sock)
-    return made
-
-
-async def _announce_registry(api: Api, port: int) -> None:
-    """ConfigMap `local-registry-hosting`, as KEP-1755 has it."""
-    maps = builtin("configmaps")
-    said = yaml.safe_dump(
-        {
-            "host": f"localhost:{port}",
-            "hostFromContainerRuntime": f"localhost:{port}",
-            "help": "https://github.com/kubernetes/enhancements/tree/master/keps/"
-            "sig-cluster-lifecycle/generic/1755-communicating-a-local-registry",
-        },
-        sort_keys=False,
-    )
-    name, namespace = "local-registry-hosting", "kube-public"
-    found = api.get(maps, name, namespace)
-    if found is None:
-        body = {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": namespace},
-            "data": {_HOSTING: said},
-        }
-        await api.create(maps, body, namespace)
-    elif (found.get("data") or {}).get(_HOSTING) != said:
-        await api.patch(maps, name, {"data": {_HOSTING: said}}, namespace)
-
-
-async def _serve_images(
-    stack: AsyncExitStack,
-    home: ClusterHome,
-    images: ImageStore,
-    node: Node,
-    runtime: Runtime,
-    registry: socket.socket,
-) -> None:
-    """The registry on its port, and the builder on its socket, which only the user may open."""
-    distribution = Distribution(images)
-    folder = home.engine_socket.parent
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise ClusterError(f"`{folder}` belongs to another user")
-    home.engine_socket.unlink(missing_ok=True)
-    engine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    engine.bind(str(home.engine_socket))
-    home.engine_socket.chmod(0o600)
-    engine.listen(128)
-    engine.setblocking(False)
-    for app, sock in ((distribution, registry), (EngineApi(images, runtime), engine)):
-        serving = Serving(_ImageDoor(app, node.images_changed), [sock], tls=None)
-        await serving.start()
-        stack.push_async_callback(serving.close)
-    stack.callback(lambda: home.engine_socket.unlink(missing_ok=True))
-    stack.callback(distribution.close)
-
-
-class _ImageDoor:
-    """An app through which images come and go, of which the node is told. Its answers all end by
-    themselves."""
-
-    def __init__(
-        self, app: Callable[..., Coroutine[Any, Any, None]], changed: Callable[[], None]
-    ) -> None:
-        self._app = app
-        self._changed = changed
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await self._app(scope, receive, send)
-        if scope.get("method") not in ("GET", "HEAD"):
-            self._changed()
-
-    def stop(self) -> None:
-        """There is nothing endless to end."""
-
-
-async def _serve(home: ClusterHome, tell: Callable[[str], None]) -> None:
+async def _serve(home: ClusterHome, tell: Callable[[str], None], began: float) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    began = time.monotonic()
-    async with running(home) as settings:
-        _log.info("ready", server=settings.server, seconds=round(time.monotonic() - began, 3))
+    choosing = loop.create_task(_runtime(home), name="runtime")
+    try:
+        running = await asyncio.to_thread(_parts)
+    finally:
+        runtime = await choosing
+    import structlog
+
+    log = structlog.get_logger("kindling.cluster")
+    async with running(home, runtime) as settings:
+        log.info("ready", server=settings.server, seconds=round(time.monotonic() - began, 3))
         tell("")
         await ended.wait()
-        _log.info("stopping")
-    _log.info("stopped")
+        log.info("stopping")
+    log.info("stopped")
 
 
-def main(arguments: list[str]) -> int:
-    """Run the cluster of a folder until SIGTERM; the exit code."""
-    folder = Path(arguments[0])
-    pipe = int(arguments[1]) if len(arguments) > 1 else -1
-    home = ClusterHome(folder.name, folder)
+async def _runtime(home: ClusterHome) -> Runtime:
+    from kindling.cluster.runtime.choose import choose_runtime
+    from kindling.cluster.runtime.protocol import StartError
 
-    def tell(problem: str) -> None:
-        nonlocal pipe
-        if pipe != -1:
-            with contextlib.suppress(OSError):  # whoever started us need not wait
-                os.write(pipe, json.dumps({"problem": problem}).encode() + b"\n")
-                os.close(pipe)
-            pipe = -1
+    try:
+        return await choose_runtime(
+            home.folder / "runtime",
+            plain=read_settings(home).isolation == "none",
+            hidden=home.secret_folders,
+        )
+    except StartError as error:
+        raise ClusterError(f"no container can be started here: {error}") from error
 
-    if pipe != -1:
-        os.set_inheritable(pipe, False)
+
+def _parts() -> Callable[[ClusterHome, Runtime], AbstractAsyncContextManager[Settings]]:
+    """Everything else, imported."""
+    _configure_log()
+    from kindling.cluster.assembly import running
+
+    return running
+
+
+def _configure_log() -> None:
+    """Lines for people, without the values of local variables, which may be secret."""
+    # structlog loads rich where it finds it, for tracebacks in colour, which takes 80 ms.
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+    import structlog
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         processors=[
@@ -346,6 +101,31 @@ def main(arguments: list[str]) -> int:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.WARNING,
+        format="%(asctime)s [%(levelname)s] %(name)s: %(message)s",
+    )
+
+
+def main(arguments: list[str]) -> int:
+    """Run the cluster of a folder until SIGTERM; the exit code."""
+    began = time.monotonic()
+    gc.disable()  # until everything is there: what a start makes stays
+    folder = Path(arguments[0])
+    pipe = int(arguments[1]) if len(arguments) > 1 else -1
+    home = ClusterHome(folder.name, folder)
+
+    def tell(problem: str) -> None:
+        nonlocal pipe
+        if pipe != -1:
+            with contextlib.suppress(OSError):  # whoever started us need not wait
+                os.write(pipe, json.dumps({"problem": problem}).encode() + b"\n")
+                os.close(pipe)
+            pipe = -1
+
+    if pipe != -1:
+        os.set_inheritable(pipe, False)
     lock = SessionLock(folder, command="kindling cluster start", at=time.time())
     try:
         lock.acquire()
@@ -356,16 +136,17 @@ def main(arguments: list[str]) -> int:
         wishes = json.loads(arguments[2]) if len(arguments) > 2 else {}
         changes = {key: value for key, value in wishes.items() if value}
         write_settings(home, replace(read_settings(home), **changes))
-        asyncio.run(_serve(home, tell))
+        asyncio.run(_serve(home, tell, began))
     except KindlingError as error:
         tell(error.message)
         return 1
     except BaseException as error:
-        _log.error("the cluster failed", exc_info=error)
+        import structlog
+
+        structlog.get_logger("kindling.cluster").error("the cluster failed", exc_info=error)
         tell(f"{type(error).__name__}: {error}")
         return 1
-    finally:
-        lock.release()
+    # The lock is the kernel's to free: whoever finds it free finds no process either.
     return 0
 
 

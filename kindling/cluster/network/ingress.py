@@ -61,6 +61,8 @@ class IngressProxy:
     async def run(self) -> None:
         """Serve, and write the address into the Ingresses' status, until cancelled."""
         watch = self._api.watch([INGRESSES])
+        # Taken over by connections. asyncio sets it only where the socket's protocol was named.
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server = await asyncio.start_server(self._serve, sock=self._socket)
         try:
             await self._settle()
@@ -167,6 +169,7 @@ class IngressProxy:
         try:
             async with asyncio.timeout(_CONNECT_SECS):
                 await loop.sock_connect(sock, (endpoint.address, endpoint.port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             reader, writer = await asyncio.open_connection(sock=sock)
         except BaseException:
             sock.close()

@@ -126,6 +126,15 @@ class Node:
             for run, grace in runs:
                 group.create_task(_ask_to_end(run, grace), name="drain")
 
+    def images_in_use(self) -> frozenset[str]:
+        """The ids of the images that containers run from now."""
+        return frozenset(
+            slot.run.image.id
+            for worker in self._workers.values()
+            for slot in worker.slots
+            if slot.run is not None
+        )
+
     def images_changed(self) -> None:
         """Images were loaded, built or removed: the Node is to say so."""
         self._registration.changed.set()

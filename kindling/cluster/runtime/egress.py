@@ -40,6 +40,8 @@ class Egress:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        # Taken over by connections; asyncio sets it only where the socket's protocol was named.
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._server = await asyncio.start_server(self._carry, sock=self._listener)
         for sock in self._questions:
             transport, _ = await loop.create_datagram_endpoint(

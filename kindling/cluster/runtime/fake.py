@@ -142,6 +142,9 @@ class FakeRuntime:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.sandboxes.clear()
 
+    async def lost(self) -> None:
+        await asyncio.Event().wait()  # nobody can kill it
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox:
         if self.failures:
             raise self.failures.pop(0)

@@ -58,6 +58,10 @@ class Link:
     def alive(self) -> bool:
         return self._channel is not None and not self._gone.is_set()
 
+    async def lost(self) -> None:
+        """Return once the launcher has gone, or was closed."""
+        await self._gone.wait()
+
     @property
     def pid(self) -> int:
         """Of the guard."""

@@ -186,6 +186,11 @@ class Runtime(Protocol):
         """Kill every container and wait until they are gone."""
         ...
 
+    async def lost(self) -> None:
+        """Return when that which holds the containers has died unasked, and they with it. Never
+        returns before `close` otherwise."""
+        ...
+
     async def create_sandbox(self, spec: SandboxSpec) -> Sandbox: ...
 
     async def remove_sandbox(self, sandbox: str) -> None:

@@ -56,6 +56,9 @@ class SpawnedRuntime:
         """Of the launcher's guard, whose death is that of all; 0 when there is none."""
         return self._link.pid if self._link is not None and self.alive else 0
 
+    async def lost(self) -> None:
+        await self._linked().lost()
+
     async def _begin(self, config: Message) -> tuple[Message, tuple[int, ...]]:
         if self._link is not None:
             await self._link.close()  # an earlier one that was killed
