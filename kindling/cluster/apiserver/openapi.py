@@ -16,6 +16,12 @@ from kindling.cluster.model.status import ApiError, not_acceptable
 
 __all__ = ["OpenApi"]
 
+_PROTOBUF = (
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+)
+"""The type that is answered, and the older spelling, which clients still ask for."""
+
 
 class OpenApi:
     """Documents are made when first asked for, and again when what is served has changed.
@@ -31,10 +37,13 @@ class OpenApi:
         self._made: dict[str, tuple[str, bytes]] = {}
 
     async def reply(self, exchange: Exchange, parts: list[str]) -> None:
-        """Raises `ApiError` 404, and 406 for the protobuf form."""
+        """Raises `ApiError` 404, and 406 for forms that there are not."""
         match parts:
             case ["openapi", "v2"]:
                 accept = exchange.headers.get("accept", "")
+                if any(kind in accept for kind in _PROTOBUF):
+                    await self._send_protobuf(exchange)
+                    return
                 if accept and not any(kind in accept for kind in ("json", "*/*", "application/*")):
                     raise not_acceptable("only application/json is served")
                 resources = self._api.resources()
@@ -57,6 +66,19 @@ class OpenApi:
                 await self._send(exchange, encoded, stamp)
             case _:
                 raise _missing()
+
+    async def _send_protobuf(self, exchange: Exchange) -> None:
+        """The form that Go clients ask for (helm, and kubectl where there is no v3)."""
+        from kindling.cluster.schema.openapi.gnostic import openapi_v2_protobuf
+
+        resources = self._api.resources()
+        stamp = self._stamp(resources)
+        known = self._made.get("v2/protobuf")
+        if known is None or known[0] != stamp:
+            document = self._schemas.openapi_v2(list(resources))
+            known = (stamp, openapi_v2_protobuf(document))
+            self._made["v2/protobuf"] = known
+        await self._send(exchange, known[1], f"{stamp}-PB", _PROTOBUF[0])
 
     def _index(self) -> dict[str, dict[str, str]]:
         paths: dict[str, dict[str, str]] = {}
@@ -96,16 +118,18 @@ class OpenApi:
             self._made[key] = known
         return known[1]
 
-    async def _send(self, exchange: Exchange, encoded: bytes, stamp: str) -> None:
+    async def _send(
+        self, exchange: Exchange, encoded: bytes, stamp: str, form: str = "application/json"
+    ) -> None:
         etag = f'"{stamp}"'
         headers = [(b"etag", etag.encode()), (b"vary", b"Accept")]
         asked = exchange.query.text("hash")
         if asked == stamp:
             headers.append((b"expires", b"Thu, 31 Dec 2099 23:59:59 GMT"))
         if exchange.headers.get("if-none-match") == etag:
-            await exchange.reply(b"", "application/json", 304, headers)
+            await exchange.reply(b"", form, 304, headers)
         else:
-            await exchange.reply(encoded, "application/json", 200, headers)
+            await exchange.reply(encoded, form, 200, headers)
 
 
 def _missing() -> ApiError:

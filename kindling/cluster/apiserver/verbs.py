@@ -312,20 +312,13 @@ def _patch_type(exchange: Exchange, resource: ResourceType) -> PatchType:
 
 
 def _decode_patch(body: bytes, kind: PatchType) -> Any:
+    """The patch as it came: whether it is one is said when it meets its object."""
     if kind is PatchType.APPLY:
-        patch = decode_yaml(body)
-        if not isinstance(patch, dict):
-            raise bad_request("error decoding YAML: expected an object")
-        return patch
+        return decode_yaml(body)
     try:
-        patch = decode_json(body)
+        return decode_json(body)
     except ValueError as error:
         raise bad_request(f"error decoding patch: {error}") from None
-    wanted = list if kind is PatchType.JSON else dict
-    if not isinstance(patch, wanted):
-        shape = "an array of operations" if wanted is list else "an object"
-        raise bad_request(f"error decoding patch: expected {shape}")
-    return patch
 
 
 def _deleted(resource: ResourceType, obj: Obj) -> Obj:

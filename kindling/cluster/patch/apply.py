@@ -35,6 +35,7 @@ from kindling.cluster.patch.fields import (
     text,
     union,
 )
+from kindling.cluster.patch.gotext import go_kind
 from kindling.cluster.patch.owners import UNOWNED, own_changes, reset_set, with_owners
 
 __all__ = ["ApplyConflict", "apply"]
@@ -56,7 +57,7 @@ class ApplyConflict(ApiError):  # noqa: N818 - a name between rooms
 
 def apply(
     live: Obj | None,
-    applied: Obj,
+    applied: Obj | None,
     shape: Shape,
     *,
     manager: str,
@@ -72,6 +73,7 @@ def apply(
     `reset` are paths that this endpoint does not let the writer own (`status` on the main one).
     Raises `ApplyConflict`, and `ApiError` for a configuration that is not sound.
     """
+    applied = {} if applied is None else applied
     _check(applied, api_version)
     if live is None:
         live_obj: Obj = {"apiVersion": api_version, "kind": applied.get("kind", "")}
@@ -110,7 +112,10 @@ def apply(
 
 def _check(applied: Obj, api_version: str) -> None:
     if not isinstance(applied, dict):
-        raise bad_request("error decoding YAML: the configuration is not an object")
+        raise bad_request(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot"
+            f" unmarshal {go_kind(applied)} into Go value of type map[string]interface {{}}"
+        )
     metadata = applied.get("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         raise bad_request("metadata must be an object")

@@ -28,6 +28,7 @@ _OPERATIONS = frozenset(("add", "copy", "move", "remove", "replace", "test"))
 def json_patch(obj: Obj, ops: Any) -> Obj:
     """The object after every operation. Raises `ApiError`: 400 for what is no patch, 413 for too
     many operations, 422 for one that fails, a `test` that is not so among them."""
+    ops = [] if ops is None else ops
     _readable(ops)
     if len(ops) > MAX_OPERATIONS:
         raise ApiError(

@@ -31,6 +31,7 @@ _BAD_PRIMITIVES = "invalid patch format of primitive list"
 def strategic_merge(obj: Obj, patch: Any, shape: Shape) -> Obj:
     """The object with a strategic merge patch in it. Raises `ApiError`: 400 for what is no patch,
     500 for one that the API server stumbles over (an item without its merge key)."""
+    patch = {} if patch is None else patch
     if not isinstance(patch, dict):
         raise bad_request(
             f"json: cannot unmarshal {go_kind(patch)} into Go value of type"

@@ -33,6 +33,7 @@ from kindling.cluster.registry.memory import Key, Memory
 from kindling.cluster.registry.names import generated_name
 from kindling.cluster.registry.served import Served
 from kindling.cluster.registry.strategies import (
+    counted,
     created,
     generation_after,
     replaced,
@@ -99,7 +100,7 @@ class Changing:
         obj = obj | {"metadata": metadata}
         if resource.namespaced and self._admission:
             check_namespace(self._memory, resource, obj, namespace)
-        obj = self._schemas.of(resource).default(obj)
+        obj = counted(resource, self._schemas.of(resource).default(obj), None)
         if not owned:
             # Before admission: what the cluster adds is nobody's.
             obj = self._owned(resource, None, obj, "", options)
@@ -114,6 +115,7 @@ class Changing:
         metadata["creationTimestamp"] = self.now
         obj = created(resource, obj | {"metadata": metadata})
         if resource.key == DEFINITIONS and metadata.get("name"):
+            _warn_of_rules(obj, options)
             others = self._memory.current_all(DEFINITIONS)
             obj = settled_definition(obj, others, self.now)
         obj = _trimmed(obj)
@@ -161,7 +163,7 @@ class Changing:
             new = old | {"spec": spec, "metadata": metadata}
         elif subresource == "":
             new = replaced(resource, new, old)
-        new = _trimmed(self._schemas.of(resource).default(new))
+        new = _trimmed(counted(resource, self._schemas.of(resource).default(new), old))
         if same(new, old):
             return old
         if not owned:
@@ -169,6 +171,7 @@ class Changing:
         if resource.key == "services" and subresource == "":
             new = families(kept(new, old))
         if resource.key == DEFINITIONS and subresource == "":
+            _warn_of_rules(new, options)
             new = settled_definition(new, self._memory.current_all(DEFINITIONS), self.now)
         new = _trimmed(new)
         if subresource != "status":
@@ -273,12 +276,11 @@ class Changing:
         return obj
 
     def _validate(self, resource: ResourceType, new: Obj, old: Obj | None) -> None:
-        found = self._schemas.of(resource).validate(new, old)
-        causes = [cause for cause in found if not _is_of_other_servers(resource, cause)]
+        causes = self._schemas.of(resource).validate(new, old)
         name = new["metadata"].get("name", "")
         if not causes and not name:
             said = "Required value: name or generateName is required"
-            causes = [Cause("FieldValueRequired", said, "metadata.name")]
+            causes = (Cause("FieldValueRequired", said, "metadata.name"),)
         if causes:
             raise invalid(resource.kind, name, causes, resource.group)
 
@@ -304,14 +306,14 @@ class Changing:
         )
 
 
-def _is_of_other_servers(resource: ResourceType, cause: Cause) -> bool:
-    """Custom resources and their definitions are not served by the core, which alone insists on a
-    prefix in the names of finalizers."""
-    return (
-        (resource.custom or resource.group in ("apiextensions.k8s.io", "apiregistration.k8s.io"))
-        and cause.field.startswith("metadata.finalizers[")
-        and cause.message.endswith("nor is it fully qualified")
-    )
+def _warn_of_rules(definition: Obj, options: WriteOptions) -> None:
+    """Say which rules of a definition are stored and not asked here."""
+    if options.warn is None or "x-kubernetes-validations" not in str(definition.get("spec")):
+        return
+    from kindling.cluster.schema.custom.rules import unenforced_rules
+
+    for told in unenforced_rules(definition):
+        options.warn(told)
 
 
 def same(new: Obj, old: Obj) -> bool:

@@ -13,6 +13,7 @@ from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import ResourceType
 
 __all__ = [
+    "counted",
     "created",
     "generation_after",
     "may_create_on_update",
@@ -76,6 +77,8 @@ _FIRST_STATUS: Mapping[str, Obj] = MappingProxyType(
         "volumeattachments.storage.k8s.io": {"attached": False},
     }
 )
+
+_TEMPLATES = "deprecated.daemonset.template.generation"
 
 _KEEPS_STATUS = frozenset({"nodes"})
 """A kubelet registers its node with the status in it."""
@@ -149,6 +152,25 @@ def created(resource: ResourceType, obj: Obj) -> Obj:
             spec["finalizers"] = [*(spec.get("finalizers") or ()), "kubernetes"]
         new["spec"] = spec
     return new
+
+
+def counted(resource: ResourceType, new: Obj, old: Obj | None) -> Obj:
+    """A daemon set with the count of its templates in the annotation that its pods get as a label.
+    A client may say where it begins, and has no say afterwards. Elsewhere, `new` itself."""
+    if resource.key != "daemonsets.apps":
+        return new
+    annotations = dict(new["metadata"].get("annotations") or {})
+    if old is None:
+        count = _count(annotations.get(_TEMPLATES)) or 1
+    else:
+        count = _count((old["metadata"].get("annotations") or {}).get(_TEMPLATES))
+        count += (new.get("spec") or {}).get("template") != (old.get("spec") or {}).get("template")
+    annotations[_TEMPLATES] = str(count)
+    return new | {"metadata": new["metadata"] | {"annotations": annotations}}
+
+
+def _count(told: object) -> int:
+    return int(told) if isinstance(told, str) and told.isascii() and told.isdecimal() else 0
 
 
 def _with_selector(metadata: Obj, spec: Obj) -> Obj:

@@ -285,7 +285,9 @@ _SCALE = ResourceType("autoscaling", "v1", "Scale", "scales")
 
 def _addressed(resource: ResourceType, patch: Any, name: str, namespace: str) -> Any:
     """An applied configuration with the name and namespace it is sent to. Raises `ApiError` 400."""
-    if not isinstance(patch, dict) or not isinstance(patch.get("metadata") or {}, dict):
+    if not patch or not isinstance(patch, dict):
+        return patch
+    if not isinstance(patch.get("metadata") or {}, dict):
         return patch
     metadata = dict(patch.get("metadata") or {})
     if metadata.setdefault("name", name) != name:

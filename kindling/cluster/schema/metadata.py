@@ -32,9 +32,11 @@ def check_metadata(
     *,
     name_rule: Callable[[str], list[str]],
     namespaced: bool,
+    core: bool = False,
     path: str = "metadata",
 ) -> Iterator[Cause]:
-    """Name, namespace, labels, annotations, owners, finalizers."""
+    """Name, namespace, labels, annotations, owners, finalizers. Kinds of the `core` server, which
+    are all but custom ones, definitions and API services, want finalizers with a prefix."""
     prefix, name = metadata.get("generateName", ""), metadata.get("name", "")
     if prefix:
         # What comes after a prefix makes up for a dash at its end.
@@ -62,7 +64,12 @@ def check_metadata(
     yield from check_metadata_annotations(metadata.get("annotations") or {}, f"{path}.annotations")
     yield from _owners(metadata.get("ownerReferences") or [], f"{path}.ownerReferences")
     for index, finalizer in enumerate(metadata.get("finalizers") or []):
-        yield from _finalizer(finalizer, causes.at(f"{path}.finalizers", index))
+        where = causes.at(f"{path}.finalizers", index)
+        for text in names.qualified_name(finalizer):
+            yield causes.invalid(where, finalizer, text)
+        if core and "/" not in finalizer and finalizer not in _BUILTIN_FINALIZERS:
+            text = "name is neither a standard finalizer name nor is it fully qualified"
+            yield causes.invalid(where, finalizer, text)
 
 
 def check_labels(labels: Mapping[str, str], path: str) -> Iterator[Cause]:
@@ -113,14 +120,6 @@ def _owners(owners: list[Mapping[str, Any]], path: str) -> Iterator[Cause]:
 def _owner_list(owners: list[Mapping[str, Any]]) -> str:
     inner = ", ".join(causes.go_syntax(dict(one)) for one in owners)
     return f"[]v1.OwnerReference{{{inner}}}"
-
-
-def _finalizer(finalizer: str, path: str) -> Iterator[Cause]:
-    for text in names.qualified_name(finalizer):
-        yield causes.invalid(path, finalizer, text)
-    if "/" not in finalizer and finalizer not in _BUILTIN_FINALIZERS:
-        text = "name is neither a standard finalizer name nor is it fully qualified"
-        yield causes.invalid(path, finalizer, text)
 
 
 def check_metadata_change(

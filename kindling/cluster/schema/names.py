@@ -43,7 +43,7 @@ def _pattern_complaint(said: str, pattern: str, *examples: str) -> str:
 
 
 def _longest(limit: int) -> str:
-    return f"must be no more than {limit} bytes"
+    return f"must be no more than {limit} characters"
 
 
 def dns_label(text: str) -> list[str]:

@@ -72,6 +72,7 @@ def check(resource: ResourceType, obj: Obj, before: Obj | None) -> Iterator[Caus
             metadata,
             name_rule=_NAMES.get(kind, names.dns_subdomain),
             namespaced=resource.namespaced,
+            core=resource.group != "apiregistration.k8s.io",
         )
     if before is not None:
         yield from check_metadata_change(metadata, before.get("metadata") or {})

@@ -212,6 +212,56 @@ async def test_openapi_is_sent_once_to_who_keeps_it(cluster: Cluster) -> None:
     assert (status, body) == (304, b"")
 
 
+async def test_openapi_v2_comes_as_protobuf_for_go_clients(cluster: Cluster) -> None:
+    accept = {"accept": "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"}
+    status, headers, body = await cluster.request("GET", "/openapi/v2", headers=accept)
+    kind = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+    assert (status, headers["content-type"]) == (200, kind)
+    assert body.startswith(b"\x0a\x032.0")
+    _, plain, _ = await cluster.request("GET", "/openapi/v2")
+    assert plain["etag"] != headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        (
+            "json-patch+json",
+            "{}",
+            "json: cannot unmarshal object into Go value of type jsonpatch.Patch",
+        ),
+        (
+            "strategic-merge-patch+json",
+            "[]",
+            "cannot unmarshal array into Go value of type map[string]",
+        ),
+        (
+            "merge-patch+json",
+            "3",
+            "cannot unmarshal number into Go value of type map[string]interface",
+        ),
+        (
+            "apply-patch+yaml",
+            "[]",
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot",
+        ),
+        ("apply-patch+yaml", "", "Incorrect version specified in apply patch."),
+        ("json-patch+json", "null", ""),
+        ("strategic-merge-patch+json", "null", ""),
+    ],
+)
+async def test_a_patch_of_the_wrong_shape_is_told_once_its_object_is_there(
+    cluster: Cluster, kind: str, body: str, said: str
+) -> None:
+    sent = {"content-type": f"application/{kind}"}
+    code, _ = await told(cluster, "PATCH", f"{PATH}/a?fieldManager=x", body, sent)
+    assert code == (400 if kind.startswith("apply") else 404)
+    await told(cluster, "POST", PATH, '{"metadata":{"name":"a"}}')
+    code, found = await told(cluster, "PATCH", f"{PATH}/a?fieldManager=x", body, sent)
+    assert code == (400 if said else 200)
+    assert said in found.get("message", "")
+
+
 async def test_the_server_says_what_it_is(cluster: Cluster) -> None:
     _, version = await told(cluster, "GET", "/version")
     assert (version["gitVersion"], version["major"], version["minor"]) == (

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kindling.cluster.model.api import Obj
-from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.model.api import Obj, WriteOptions
+from kindling.cluster.model.resource import ResourceType, builtin
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.registry.served import version_rank
 from tests.cluster.registry.bench import DEFINITIONS, Bench
@@ -205,3 +205,30 @@ def test_versions_are_preferred_as_kubernetes_does() -> None:
         "foo1",
         "foo10",
     ]
+
+
+async def test_whoever_defines_a_rule_that_is_not_asked_is_told(cluster: Bench) -> None:
+    node = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "x-kubernetes-validations": [{"rule": "self.?a.hasValue()"}, {"rule": "has(self.a)"}],
+    }
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": node}}}
+    spec = definition()
+    spec["versions"] = [spec["versions"][0] | {"schema": schema}]
+    told: list[str] = []
+    await cluster.api.create(
+        DEFINITIONS,
+        {"metadata": {"name": "foos.a.io"}, "spec": spec},
+        options=WriteOptions(warn=told.append),
+    )
+    assert len(told) == 1
+    assert "x-kubernetes-validations[0]: not enforced here, since it needs `.?`" in told[0]
+
+
+async def test_finalizers_of_custom_objects_need_no_prefix(cluster: Bench) -> None:
+    await define(cluster)
+    held = await cluster.create(foo(cluster), "f", spec={}, meta={"finalizers": ["mine"]})
+    assert held["metadata"]["finalizers"] == ["mine"]
+    with pytest.raises(ApiError, match="nor is it fully qualified"):
+        await cluster.create(builtin("configmaps"), "c", meta={"finalizers": ["mine"]})

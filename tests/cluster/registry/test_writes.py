@@ -295,3 +295,24 @@ async def test_a_pods_quality_outlives_a_status_without_it(cluster: Bench) -> No
     pod = await cluster.pod()
     told = await cluster.api.update(PODS, pod | {"status": {"phase": "Running"}}, "status")
     assert told["status"] == {"phase": "Running", "qosClass": "BestEffort"}
+
+
+async def test_a_daemon_set_counts_its_templates_whatever_clients_say(cluster: Bench) -> None:
+    name = "deprecated.daemonset.template.generation"
+    daemon_sets = builtin("daemonsets", "apps")
+    labels = {"app": "a"}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "a", "image": "b"}]},
+    }
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    made = await cluster.create(daemon_sets, "d", spec=spec)
+    assert made["metadata"]["annotations"] == {name: "1"}
+    bare = {k: v for k, v in made["metadata"].items() if k != "annotations"}
+    kept = await cluster.put(daemon_sets, made, metadata=bare)
+    assert kept == made
+    patch = {"spec": {"template": {"spec": {"containers": [{"name": "a", "image": "c"}]}}}}
+    changed = await cluster.api.patch(daemon_sets, "d", patch, "default")
+    assert changed["metadata"]["annotations"] == {name: "2"}
+    begun = await cluster.create(daemon_sets, "e", spec=spec, meta={"annotations": {name: "7"}})
+    assert begun["metadata"]["annotations"] == {name: "7"}

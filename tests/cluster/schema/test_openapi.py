@@ -66,3 +66,20 @@ def test_a_custom_kind_is_published_with_its_envelope() -> None:
     assert references(document) <= {
         f"#/components/schemas/{name}" for name in document["components"]["schemas"]
     }
+
+
+def test_only_built_in_kinds_take_strategic_patches() -> None:
+    """kubectl sends one wherever the document lists it."""
+    strategic = "application/strategic-merge-patch+json"
+    widgets = Widgets("{type: object}")
+    paths = widgets.catalog.openapi_v3("example.com", "v1", [*ROWS, WIDGETS])["paths"]
+    patch = paths["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"]
+    assert strategic not in patch["requestBody"]["content"]
+    assert len(patch["requestBody"]["content"]) == 3
+    document = widgets.catalog.openapi_v2([*ROWS, WIDGETS])
+    taken = {
+        path: told["patch"]["consumes"]
+        for path, told in document["paths"].items()
+        if "patch" in told
+    }
+    assert all((strategic in kinds) != ("example.com" in path) for path, kinds in taken.items())

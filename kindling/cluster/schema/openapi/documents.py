@@ -20,12 +20,6 @@ from kindling.cluster.schema.openapi.operations import Operation, Parameter, ope
 __all__ = ["document_v2", "document_v3"]
 
 _VERSION = "v1.32.0"
-_PATCHES = (
-    "application/apply-patch+yaml",
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-)
 _MEDIA = ("application/json", "application/yaml")
 _PARTS = {
     "scale": "io.k8s.api.autoscaling.v1.Scale",
@@ -110,10 +104,9 @@ def _operation_v3(row: Operation) -> dict[str, Any]:
         "parameters": [_parameter_v3(one) for one in row.parameters],
     }
     if row.takes:
-        media: tuple[str, ...] = _PATCHES if row.method == "patch" else ("*/*",)
         reference = {"schema": {"$ref": f"#/components/schemas/{row.takes}"}}
         told["requestBody"] = {
-            "content": dict.fromkeys(media, reference),
+            "content": dict.fromkeys(row.media, reference),
             **({"required": True} if row.method != "delete" else {}),
         }
     told["responses"] = {}
@@ -229,7 +222,7 @@ def _operation_v2(row: Operation) -> dict[str, Any]:
         "tags": [row.tag],
         "description": row.description,
         "operationId": row.id,
-        "consumes": list(_PATCHES) if row.method == "patch" else ["*/*"],
+        "consumes": list(row.media),
         "produces": list(_MEDIA),
         "schemes": ["https"],
         "parameters": parameters,

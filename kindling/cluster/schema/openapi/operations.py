@@ -27,7 +27,7 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One verb of one path. `takes` and `gives` are definitions, `gives` empty for plain text;
-    `action` is the wire word for the verb in `x-kubernetes-action`."""
+    `action` is the wire word for the verb in `x-kubernetes-action`, `media` what bodies come as."""
 
     path: str
     method: str
@@ -39,6 +39,7 @@ class Operation:
     takes: str = ""
     gives: str = ""
     tag: str = ""
+    media: tuple[str, ...] = ("*/*",)
 
 
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
@@ -74,6 +75,13 @@ _DELETE = (
     Parameter("propagationPolicy", "string", "`Orphan`, `Background` or `Foreground`."),
 )
 _WRITE = (_DRY_RUN, _MANAGER, _VALIDATION)
+_PATCHES = (
+    "application/apply-patch+yaml",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+)
+_STRATEGIC = "application/strategic-merge-patch+json"
+"""Only built-in kinds have merge keys. kubectl goes by this list when it chooses its patch."""
 _WORDS = {"get": "read", "put": "replace", "patch": "partially update", "delete": "delete"}
 _SUBRESOURCE_KINDS: Mapping[str, tuple[str, str, str]] = {
     "scale": ("autoscaling", "v1", "Scale"),
@@ -212,6 +220,7 @@ class _Paths:
         of_part = f"{part} of " if part else ""
         parameters: tuple[Parameter, ...] = ()
         takes = definition
+        media: tuple[str, ...] = ("*/*",)
         if method == "get":
             takes = ""
         elif method == "delete":
@@ -220,6 +229,7 @@ class _Paths:
         elif method == "patch":
             parameters = (*_WRITE, _FORCE)
             takes = _META + "Patch"
+            media = _PATCHES if self._resource.custom else (*_PATCHES, _STRATEGIC)
         else:
             parameters = _WRITE
         return Operation(
@@ -233,6 +243,7 @@ class _Paths:
             takes=takes,
             gives=_STATUS if method == "delete" else definition,
             tag=self._tag,
+            media=media,
         )
 
     def _stream(self, path: str, part: str) -> Operation:
