@@ -12,20 +12,17 @@ import json
 import os
 import shutil
 import signal
-import ssl
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from kindling.cluster.home import ClusterHome
 from kindling.cluster.record import LOCK_TAKEN, Settings, read_settings
 from kindling.errors import ClusterError, StoreError
-from kindling.store.folder import prepare
+from kindling.store.folder import guarded, prepare
 from kindling.store.lock import holder
 
 __all__ = ["Status", "ensure", "reset", "start", "status", "stop"]
@@ -72,6 +69,10 @@ def status(home: ClusterHome) -> Status:
 
 def _ask(home: ClusterHome, settings: Settings) -> str:
     """Why the API server does not answer that it is ready; empty when it does."""
+    import ssl
+    import urllib.error
+    import urllib.request
+
     try:
         context = ssl.create_default_context(cafile=str(home.pki / "ca.crt"))
         context.load_cert_chain(str(home.pki / "admin.crt"), str(home.pki / "admin.key"))
@@ -98,12 +99,14 @@ def start(
     ingress_port: int = 0,
 ) -> Status:
     """Start the cluster and wait until it is ready; one that runs is left alone. Of two that start
-    it at once, one does and both wait. Blocking.
+    it at once, one does and both wait. Interrupted, it leaves none behind. Blocking.
 
     Raises:
-        ClusterError: It did not come up; the details are what it said last.
+        ClusterError: It did not come up; the details are what it said last. Or its folder cannot
+            be written.
     """
-    prepare(home.folder)
+    with _written(home.folder):
+        prepare(home.folder)
     wanted = json.dumps({"isolation": isolation, "ingress_port": ingress_port})
     begun = home.log.stat().st_size if home.log.exists() else 0
     limit = time.monotonic() + START_SECS
@@ -115,7 +118,10 @@ def start(
             time.sleep(0.02)
             continue
         if not (said := _spawn(home, environment, wanted, limit)):
-            return status(home)
+            held = holder(home.folder)
+            if held is None:
+                continue  # it has ended again already
+            return Status(home, read_settings(home), held.pid, held.since, ready=True)
         if said != LOCK_TAKEN:
             raise ClusterError(
                 f"The cluster `{home.name}` did not start: {said}",
@@ -129,13 +135,27 @@ def start(
     )
 
 
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say in the words for clusters that a disk is full or read-only."""
+    try:
+        with guarded(path):
+            yield
+    except StoreError as error:
+        raise ClusterError(
+            error.message,
+            hint="Clusters live in the user's data folder; XDG_DATA_HOME can name another one.",
+        ) from error
+
+
 def _spawn(
     home: ClusterHome, environment: Mapping[str, str] | None, wanted: str, limit: float
 ) -> str:
     """Start the process; why it is not ready, empty when it is."""
     hear, tell = os.pipe()
+    child: subprocess.Popen[bytes] | None = None
     try:
-        with home.log.open("ab") as log:
+        with _written(home.log), home.log.open("ab") as log:
             child = subprocess.Popen(
                 [
                     sys.executable,
@@ -156,6 +176,11 @@ def _spawn(
         os.close(tell)
         tell = -1
         said = _hear(hear, limit)
+    except BaseException:
+        if child is not None:
+            child.terminate()
+            child.wait()
+        raise
     finally:
         os.close(hear)
         if tell != -1:

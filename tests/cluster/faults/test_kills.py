@@ -110,7 +110,7 @@ def test_whichever_of_its_processes_is_killed_all_end_and_the_next_start_mends(
             with contextlib.suppress(ProcessLookupError):  # it went with another
                 os.kill(pid, signal.SIGKILL)
         isolated.ended()
-        assert eventually(lambda gone=family: not any(alive(pid) for pid in gone))
+        assert eventually(lambda: not any(map(alive, family)))
         assert eventually(lambda: not isolated.traces())
         assert sorted(os.listdir("/sys/class/net")) == links
         isolated.start()
