@@ -136,8 +136,8 @@ class NodeEngine(Protocol):
     """An engine whose images are those of a cluster's node: what it built is there already."""
 
     async def deliver(self, ref: str) -> None:
-        """Make the node have the image `ref`, out of the Docker engine of this machine if it is
-        there alone. Raises `ContainerError` when nobody has it."""
+        """Make the node have the image `ref`, out of the Docker engine of this machine if that has
+        one of this name. Raises `ContainerError` when nobody has it."""
         ...
 
     async def delivered(self, ref: str) -> bool:

@@ -88,8 +88,8 @@ async def reached(
 class NodeImages:
     """The images of an embedded cluster's node, and its builder, behind `ContainerEngine`.
 
-    What a command of the user built is in the Docker engine, if there is one: what the node does
-    not have is looked up there.
+    What a command of the user built is in the Docker engine, if there is one. What the node does
+    not have is looked up there; what both have under one name is the node's, until it is delivered.
     """
 
     def __init__(
@@ -119,7 +119,10 @@ class NodeImages:
         await (await self._holder(image)).tag(image, ref)
 
     async def remove(self, ref: str) -> bool:
-        return await (await self._holder(ref)).remove(ref)
+        """Takes it away from both: a name that is removed must not be found in the other."""
+        gone = await self._node.remove(ref)
+        other = await self._other()
+        return (other is not None and await other.remove(ref)) or gone
 
     async def push(self, ref: str, log: LineSink) -> str:
         return await (await self._holder(ref)).push(ref, log)
@@ -131,19 +134,24 @@ class NodeImages:
         return await self._node.load(path)
 
     async def deliver(self, ref: str) -> None:
-        """Make the node have the image `ref`, by way of an archive if the Docker engine has it.
+        """Make the node have the image `ref`, by way of an archive if the Docker engine has it
+        and what the node has under that name is another.
 
         Raises:
             ContainerError: Neither has it.
         """
-        if await self._node.inspect(ref) is not None:
-            return
+        here = await self._node.inspect(ref)
         other = await self._other()
-        if other is None or await other.inspect(ref) is None:
+        there = await other.inspect(ref) if other is not None else None
+        if other is None or there is None:
+            if here is not None:
+                return
             raise ContainerError(
                 f"there is no image `{ref}`: neither the node nor a Docker engine has it",
                 hint="Build or pull it first, or name an archive that `docker save` wrote.",
             )
+        if here is not None and here.id == there.id:
+            return
         with tempfile.TemporaryDirectory(prefix="kindling-load-") as folder:
             archive = Path(folder) / "image.tar"
             await other.save(ref, archive)

@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kindling.build.protocol import ContainerEngine, ImageInfo
+from kindling.build.protocol import ContainerEngine, ImageInfo, NodeEngine
 from kindling.errors import ConfigError, ExecutionError
 from kindling.executors.commands import Tail, command_failure, environment, folder
 from kindling.executors.docker_image import base_images
@@ -69,6 +69,10 @@ async def run_custom_build(job: Job, spec: CustomImageSpec) -> Output:
             hint="It must tag what it builds as `$EXPECTED_REF`; a build that never enters the "
             "Docker engine wants `skips_local_docker=True`.",
         )
+    if isinstance(engine, NodeEngine):
+        # The command built in the Docker engine; the node may hold the bits of the last time.
+        await engine.deliver(made)
+        image = await engine.inspect(made) or image
     return await _named_by_content(engine, spec, image, made)
 
 

@@ -122,13 +122,15 @@ class FakeContainers:
         image = await self.inspect(ref)
         if image is None:
             raise ContainerError(f"cannot save `{ref}`: No such image: {ref}")
-        await asyncio.to_thread(path.write_bytes, image.id.encode())
+        await asyncio.to_thread(path.write_text, f"{image.id} {_full(ref)}")
 
     async def load(self, path: Path) -> tuple[str, ...]:
         self._check()
-        image = await asyncio.to_thread(path.read_text)
+        image, ref = (await asyncio.to_thread(path.read_text)).split()
         self._keep(image)
-        return (image,)
+        if ref != image:
+            self._refs[ref] = image
+        return (ref,)
 
     async def close(self) -> None:
         """Nothing is open."""
