@@ -112,6 +112,7 @@ async def running(home: ClusterHome, runtime: Runtime) -> AsyncIterator[Settings
         await _serve_images(stack, home, images, node, runtime, registry_socket)
 
         tasks = await stack.enter_async_context(_Work())
+        tasks.start("registry", api.keep_house())
         tasks.start(
             "controllers",
             Controllers(api, volumes=home.volumes, authority=authority.bundle()).run(),

@@ -178,7 +178,8 @@ class Changing:
             generation = generation_after(resource, new, old)
             if generation is not None:
                 new["metadata"]["generation"] = generation
-        if same(new, old):
+        if new == old:
+            # Owners that are gone now were taken off by this request, so they count.
             return old
         self._validate(resource, new, old)
         if resource.key == "services" and subresource == "":

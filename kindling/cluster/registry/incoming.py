@@ -40,7 +40,7 @@ def understood(
 ) -> Obj:
     """The object with the fields of its kind alone. Raises `ApiError`: 400 for an object that
     cannot be read, 422 for a patch that makes one."""
-    metadata_of(obj)
+    reset = metadata_of(obj).get("managedFields") == []
     kind, version = obj.get("kind"), obj.get("apiVersion")
     handled = f"cannot be handled as a {resource.kind}"
     if kind not in (None, "", resource.kind) or version not in (None, "", resource.api_version):
@@ -55,6 +55,9 @@ def understood(
         if patch is None or error.code != 400:
             raise
         raise unfit_patch(patch, error.message.partition(f"{handled}: ")[2]) from error
+    if reset:
+        # No field of any kind but a sign: forget whose fields these are.
+        obj = obj | {"metadata": (obj.get("metadata") or {}) | {"managedFields": []}}
     if unknown and options.field_validation == "Strict":
         said = f"strict decoding error: {', '.join(unknown)}"
         if patch is not None:

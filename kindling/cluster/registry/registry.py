@@ -92,11 +92,18 @@ class Registry:
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait([self._running])
-            running, self._running = self._running, None
-            if not running.cancelled() and (error := running.exception()) is not None:
-                raise error
         await self._watches.close()
         await asyncio.to_thread(self._memory.close)
+        running, self._running = self._running, None
+        if running is not None and not running.cancelled():
+            running.result()
+
+    async def keep_house(self) -> None:
+        """Go on for as long as the registry is open, and fail with what its own work fails with."""
+        if self._running is not None:
+            await asyncio.wait([self._running])
+            if self._running is not None and not self._running.cancelled():
+                self._running.result()
 
     # What is served
 

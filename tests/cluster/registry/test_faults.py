@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from kindling.cluster.model.status import ApiError
-from tests.cluster.registry.bench import CONFIG_MAPS, Bench, take
+from kindling.cluster.registry.housekeeping import Housekeeping
+from tests.cluster.registry.bench import CONFIG_MAPS, DEFINITIONS, Bench, take
+from tests.cluster.registry.test_definitions import define, foo
 
 
 class Disk:
@@ -30,6 +32,28 @@ class Disk:
         if self.full:
             raise OSError("database or disk is full")
         self._commit(batch)
+
+
+async def test_housekeeping_that_fails_is_told_to_who_watches_over_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    bench = await Bench(tmp_path, admission=False).open()
+    watching = asyncio.create_task(bench.api.keep_house())
+    monkeypatch.setattr(Housekeeping, "_empty", broken)
+    await define(bench)
+    assert not watching.done()
+    await bench.create(foo(bench), "f", spec={})
+    await bench.delete(DEFINITIONS, "foos.a.io")
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(watching, 10)
+    assert isinstance(caught.value.exceptions[0], ZeroDivisionError)
+    with pytest.raises(ExceptionGroup):
+        await bench.close()
+    again = await Bench(tmp_path).open()  # the file was let go all the same
+    await again.close()
 
 
 async def test_a_write_that_fails_says_so_and_leaves_no_trace(bench: Bench) -> None:

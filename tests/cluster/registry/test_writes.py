@@ -297,6 +297,17 @@ async def test_a_pods_quality_outlives_a_status_without_it(cluster: Bench) -> No
     assert told["status"] == {"phase": "Running", "qosClass": "BestEffort"}
 
 
+@pytest.mark.parametrize("sent", [[], [{}]])
+async def test_who_owns_fields_is_forgotten_when_a_client_says_so(
+    cluster: Bench, sent: list[Obj]
+) -> None:
+    made = await cluster.create(CONFIG_MAPS, "a", data={"x": "1"})
+    assert made["metadata"]["managedFields"]
+    bare = await cluster.put(CONFIG_MAPS, made, metadata=made["metadata"] | {"managedFields": sent})
+    assert "managedFields" not in bare["metadata"]
+    assert int(bare["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+
+
 async def test_a_daemon_set_counts_its_templates_whatever_clients_say(cluster: Bench) -> None:
     name = "deprecated.daemonset.template.generation"
     daemon_sets = builtin("daemonsets", "apps")
