@@ -1,0 +1,1 @@
+"""The custom kinds of `apps.example.com/v1alpha1`, as data."""
