@@ -29,6 +29,9 @@ BODY_LIMIT = 3 * 1024 * 1024
 """Bytes of a request body, as in the real API server (`limit is 3145728`)."""
 BODY_TIMEOUT = 60.0
 """Seconds between two pieces of a request's body."""
+_MOST_WARNINGS = 64
+"""Python's own HTTP client, for one, gives up on an answer with more than 100 headers."""
+_ALL_WARNINGS, _LONGEST_WARNING = 4096, 256
 _GZIP_FROM = 128 * 1024
 """Bytes above which the real server compresses an answer, by its quickest level."""
 
@@ -109,7 +112,7 @@ class Exchange:
 
     def warn(self, text: str) -> None:
         """Tell the user; each text once."""
-        if text not in self.warnings and len(self.warnings) < 100:
+        if text not in self.warnings and len(self.warnings) < _MOST_WARNINGS:
             self.warnings.append(text)
 
     # the request
@@ -207,7 +210,7 @@ class Exchange:
         out = [
             (b"cache-control", b"no-cache, private"),
             (b"date", _date()),
-            *((b"warning", _warning(text)) for text in self.warnings),
+            *((b"warning", _warning(text)) for text in _bounded(self.warnings)),
             *headers,
         ]
         kind = "websocket.http.response.start" if self.websocket else "http.response.start"
@@ -227,6 +230,21 @@ def _date() -> bytes:
         _dates.clear()
         _dates[now] = formatdate(now, usegmt=True).encode()
     return _dates[now]
+
+
+def _bounded(texts: list[str]) -> list[str]:
+    """Short enough for clients, as the real server has it: when they are more than 4,096 signs
+    together, each is cut at 256, and those beyond are left out."""
+    if sum(map(len, texts)) <= _ALL_WARNINGS:
+        return texts
+    kept: list[str] = []
+    size = 0
+    for text in texts:
+        if size >= _ALL_WARNINGS:
+            break
+        kept.append(text[:_LONGEST_WARNING])
+        size += len(kept[-1])
+    return kept
 
 
 def _warning(text: str) -> bytes:

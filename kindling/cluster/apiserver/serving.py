@@ -23,6 +23,8 @@ BODY_BUFFER = 16 * 1024 * 1024
 """Bytes of the largest WebSocket message; those of port-forward may be large."""
 _IDLE = 120
 """Seconds that a connection is kept for the client's next request, a little more than Go's own."""
+_TLS_BUFFER = 32 << 10
+"""Twice the largest record of TLS."""
 _GRACE = 2.0
 """Seconds for running requests when the server ends."""
 
@@ -84,6 +86,8 @@ class Serving:
 
     async def start(self) -> None:
         """Listen; returns once connections are taken."""
+        from asyncio.sslproto import SSLProtocol
+
         from uvicorn.config import Config
         from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
         from uvicorn.server import ServerState
@@ -110,6 +114,9 @@ class Serving:
             ws_per_message_deflate=False,
         )
         config.load()
+        # Each TLS connection has a buffer of this size from its first byte on, before anybody
+        # knows who it is: 256 KiB of asyncio's own would let a thousand idle ones take 300 MB.
+        SSLProtocol.max_size = _TLS_BUFFER
         state = self._state = ServerState()
         loop = asyncio.get_running_loop()
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from tests.cluster.faults.bed import MAPS, Bed, alive, config_map, eventually, needs_root
@@ -27,6 +28,10 @@ def children_of(pid: int) -> list[int]:
     for one in found:
         found += parents.get(one, ())
     return found
+
+
+def gone(pid: int) -> bool:
+    return not alive(pid)
 
 
 def test_nothing_that_was_acknowledged_under_load_is_lost_to_kill_9(bed: Bed) -> None:
@@ -110,7 +115,8 @@ def test_whichever_of_its_processes_is_killed_all_end_and_the_next_start_mends(
             with contextlib.suppress(ProcessLookupError):  # it went with another
                 os.kill(pid, signal.SIGKILL)
         isolated.ended()
-        assert eventually(lambda: not any(map(alive, family)))
+        for pid in family:
+            eventually(partial(gone, pid))
         assert eventually(lambda: not isolated.traces())
         assert sorted(os.listdir("/sys/class/net")) == links
         isolated.start()
