@@ -67,6 +67,7 @@ async def examine(root: Path, context: str, environment: Mapping[str, str]) -> l
         asyncio.gather(*(_tool(tool, place, environment) for tool in _TOOLS)),
     )
     here = [_python(), _state_folder(root), _disk(root), *_watching()]
+    here.append(await _embedded(environment))
     return [*here, *engine, *cluster, *tools]
 
 
@@ -193,12 +194,42 @@ async def _cluster(context: str, environment: Mapping[str, str]) -> list[Finding
     return [*findings, Finding("target", Level.OK, reason), *await _reached(target, environment)]
 
 
+async def _embedded(environment: Mapping[str, str]) -> Finding:
+    """The embedded cluster: whether it runs, and what this machine lets it keep apart. Where it
+    does not run, that is tried out, with a launcher that ends at once."""
+    import tempfile
+
+    from kindling.cluster.daemon import status
+    from kindling.cluster.home import ClusterHome
+    from kindling.cluster.runtime.choose import choose_runtime
+    from kindling.cluster.runtime.protocol import StartError, words
+
+    home = ClusterHome.of(environment=environment)
+    try:
+        found = await asyncio.to_thread(status, home)
+        if found.running:
+            said = "ready" if found.ready else found.problem
+            level = Level.OK if found.ready else Level.WARN
+            text = f"`{home.name}` is {said}, pods {found.settings.runtime}"
+            return Finding("embedded", level, text, "\n".join(found.settings.missing))
+        with tempfile.TemporaryDirectory(prefix="kindling-doctor-") as folder:
+            runtime = await choose_runtime(Path(folder))
+            isolation = runtime.isolation
+            await runtime.close()
+    except (KindlingError, StartError, OSError) as error:
+        return Finding("embedded", Level.WARN, _first_line(error))
+    text = f"{found.problem}; pods would be {words(isolation)}"
+    return Finding("embedded", Level.OK, text, "\n".join(isolation.missing))
+
+
 async def _reached(target: Target, environment: Mapping[str, str]) -> list[Finding]:
+    from kindling.engine.embedded import reached
     from kindling.kube.client import connect
 
     try:
         async with asyncio.timeout(_ASK_SECS):
-            cluster = await connect(target.context, environment, timeout=5.0)
+            context, way = await reached(target.context, environment, start=False)
+            cluster = await connect(context, way, timeout=5.0)
             try:
                 facts = await cluster.facts(timeout=5.0)
             finally:

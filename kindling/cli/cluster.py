@@ -142,12 +142,15 @@ def _start(
     took = time.monotonic() - began
     said = "runs already" if was.ready else f"is ready after {took:.1f} s"
     emit(f"Cluster `{home.name}` {said}: {found.settings.server}", "\n")
+    if ingress_port and found.settings.ingress_port != ingress_port:
+        why = "stop it first to change that" if was.ready else "that port is taken"
+        emit(f"The ingress is at port {found.settings.ingress_port}: {why}", "\n")
     if not no_kubeconfig:
         path = _kubeconfig_file(file)
         added = add_entry(path, yaml.safe_load(home.kubeconfig.read_text("utf-8")))
         emit(f"Context `{home.context}` {'added to' if added else 'is in'} {path}", "\n")
-    for line in found.settings.missing:
-        emit(f"not isolated: {line}", "\n")
+    if shared := _shared(found.settings.runtime):
+        emit(f"{shared} (`kindling cluster status` says why)", "\n")
 
 
 @_action("stop", "Stop the cluster and keep its state.")
@@ -219,7 +222,18 @@ def _registry(found: Status) -> str:
     return f"localhost:{port}" if port else ""
 
 
+def _shared(runtime: str) -> str:
+    """What pods have in common with this machine, in one line; empty when it is nothing that
+    matters to most apps."""
+    if runtime == "plain processes":
+        return "Pods are plain processes: no addresses, DNS names or memory limits of their own"
+    without = [word for word in ("memory", "users") if runtime and word not in runtime]
+    return f"Pods run {runtime}, but not {' and '.join(without)}" if without else ""
+
+
 def _lines(found: Status) -> str:
+    import textwrap
+
     how = "ready" if found.ready else found.problem
     rows = [("cluster", f"{found.home.name}: {how}")]
     if found.running:
@@ -229,10 +243,20 @@ def _lines(found: Status) -> str:
         rows += [("registry", _registry(found))] if _registry(found) else []
         rows += [("builder", f"DOCKER_HOST=unix://{found.home.engine_socket}")]
         rows += [("pods", found.settings.runtime)] if found.settings.runtime else []
-        rows += [("", f"not isolated: {line}") for line in found.settings.missing]
+        rows += [("", f"- {line}") for line in found.settings.missing]
     if found.home.exists:
         rows += [("state", str(found.home.folder))]
-    return "\n".join(f"{key:<10}{text}" for key, text in rows)
+    return "\n".join(
+        textwrap.fill(
+            text,
+            80,
+            initial_indent=f"{key:<10}",
+            subsequent_indent=" " * (10 if key else 12),
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for key, text in rows
+    )
 
 
 @_action("reset", "Delete the cluster with everything it holds.")

@@ -51,6 +51,10 @@ def command(invocation: Invocation, as_json: bool) -> None:
         first, *rest = wrapped(finding.text, ink.width - len(indent))
         word = ink(f"{finding.level.value:<7}", tones[finding.level])
         emit(f"{word}  {finding.subject:<{width}}  {first}", "\n")
-        hint = wrapped(finding.hint, ink.width - len(indent)) if finding.hint else []
+        hint = [
+            line
+            for part in finding.hint.splitlines()
+            for line in wrapped(part, ink.width - len(indent))
+        ]
         for line in [*rest, *(ink(line, Tone.DIM) for line in hint)]:
             emit(f"{indent}{line}", "\n")

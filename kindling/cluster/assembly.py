@@ -38,7 +38,7 @@ from kindling.cluster.pki.tokens import Tokens
 from kindling.cluster.ports import listen
 from kindling.cluster.record import Settings, read_settings, write_settings
 from kindling.cluster.registry.registry import Registry
-from kindling.cluster.runtime.protocol import Isolation, Runtime
+from kindling.cluster.runtime.protocol import Runtime, words
 from kindling.cluster.schema.catalog import Catalog
 from kindling.cluster.storage.database import ObjectStore
 from kindling.errors import ClusterError
@@ -79,7 +79,7 @@ async def running(home: ClusterHome, runtime: Runtime) -> AsyncIterator[Settings
             registry_port=_port(registry_socket),
         )
         settings = replace(
-            settings, runtime=_words(runtime.isolation), missing=runtime.isolation.missing
+            settings, runtime=words(runtime.isolation), missing=runtime.isolation.missing
         )
         catalog = Catalog()
         api = Registry(ObjectStore(home.database), catalog)
@@ -189,24 +189,6 @@ async def _outlive(runtime: Runtime) -> None:
 
 def _port(sock: socket.socket) -> int:
     return int(sock.getsockname()[1])
-
-
-def _words(isolation: Isolation) -> str:
-    """How pods run, in a few words."""
-    if not (isolation.pids or isolation.root or isolation.network):
-        return "plain processes"
-    kept = [
-        word
-        for word, there in (
-            ("processes", isolation.pids),
-            ("files", isolation.root),
-            ("network", isolation.network),
-            ("memory", isolation.memory),
-            ("users", isolation.users),
-        )
-        if there
-    ]
-    return f"isolated: {', '.join(kept)}"
 
 
 def _inner_sockets(runtime: Runtime) -> list[socket.socket]:

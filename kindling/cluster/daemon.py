@@ -258,7 +258,7 @@ def reset(home: ClusterHome, say: Callable[[str], None] = lambda _: None) -> boo
     stop(home, say)
     if not home.folder.is_dir():
         return False
-    if not home.exists:
+    if not home.exists and not _just_begun(home):
         raise ClusterError(
             f"`{home.folder}` is no folder of a cluster, and is left alone",
             hint="Look into it, and remove it by hand.",
@@ -286,6 +286,12 @@ def reset(home: ClusterHome, say: Callable[[str], None] = lambda _: None) -> boo
     except (OSError, StoreError) as error:
         raise ClusterError(f"Cannot remove the state of `{home.name}`: {error}") from error
     return True
+
+
+def _just_begun(home: ClusterHome) -> bool:
+    """Whether all that is there is what a start makes first, before it was interrupted."""
+    names = {path.name for path in home.folder.iterdir()}
+    return names <= {".gitignore", home.log.name, "session.gate", "session.lock"}
 
 
 def _last_lines(path: Path, begun: int, count: int = 12) -> list[str]:

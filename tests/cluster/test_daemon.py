@@ -142,10 +142,15 @@ def test_the_verbs_lead_through_its_life(
     code, out = kindling("start", "--isolation", "none")
     assert code == 0
     assert f"Context `kindling-t` added to {tmp_path / 'kubeconfig'}" in out
-    assert "not isolated: " in out
+    assert "Pods are plain processes: " in out
     code, out = kindling("status", "--json")
     told = json.loads(out)["clusters"][0]
     assert (code, told["ready"], told["isolation"]) == (0, True, "plain processes")
+    code, out = kindling("start", "--isolation", "none")
+    assert (code, "runs already" in out) == (0, True)
+    code, out = kindling("status")
+    assert "services: their addresses and DNS names lead nowhere" in out
+    assert max(len(line) for line in out.splitlines() if str(tmp_path) not in line) <= 80
     code, out = kindling("kubeconfig", "--path")
     assert Path(out.strip()) == home.kubeconfig
     assert kindling("stop") == (0, "Cluster `t` stopped\n")
@@ -155,6 +160,32 @@ def test_the_verbs_lead_through_its_life(
     assert code == 0
     assert "Context `kindling-t` removed" in out
     assert not home.folder.exists()
+
+
+def test_a_start_that_is_interrupted_leaves_no_process(
+    home: ClusterHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(daemon, "_hear", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        daemon.start(home, isolation="none")
+    assert processes_of(home) == []
+
+
+def test_without_its_runtime_the_process_ends_and_says_so(home: ClusterHome) -> None:
+    found = daemon.start(home, isolation="none")
+    for path in Path("/proc").glob("[0-9]*/status"):
+        rows = dict(line.split(":", 1) for line in path.read_text().splitlines())
+        if int(rows["PPid"]) == found.pid:
+            os.kill(int(rows["Pid"]), signal.SIGKILL)
+    limit = time.monotonic() + 20
+    while daemon.status(home).running and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert daemon.status(home).problem == "it is stopped"
+    assert "part=runtime" in home.log.read_text()
+    assert daemon.start(home).ready
 
 
 def test_an_idle_cluster_rests(home: ClusterHome) -> None:

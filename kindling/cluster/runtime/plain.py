@@ -49,6 +49,9 @@ class PlainRuntime(SpawnedRuntime):
                 "root: the root file system is this machine's; paths in commands and environment"
                 " that mean files of the image or a volume are rewritten, others are not",
                 "network: pods share this machine's network and its ports at 127.0.0.1",
+                "services: their addresses and DNS names lead nowhere; port-forwards and the"
+                " ingress lead to their pods",
+                "builds: RUN is refused in Dockerfiles",
                 "memory: limits are ignored",
                 "users: every container runs as you",
             ),

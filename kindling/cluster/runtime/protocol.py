@@ -26,6 +26,7 @@ __all__ = [
     "Sandbox",
     "SandboxSpec",
     "StartError",
+    "words",
 ]
 
 
@@ -54,6 +55,24 @@ class Isolation:
     memory: bool
     users: bool
     missing: tuple[str, ...] = ()
+
+
+def words(isolation: Isolation) -> str:
+    """How pods run, in a few words."""
+    if not (isolation.pids or isolation.root or isolation.network):
+        return "plain processes"
+    kept = [
+        word
+        for word, there in (
+            ("processes", isolation.pids),
+            ("files", isolation.root),
+            ("network", isolation.network),
+            ("memory", isolation.memory),
+            ("users", isolation.users),
+        )
+        if there
+    ]
+    return f"isolated: {', '.join(kept)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,8 @@ async def test_a_plain_runtime_says_what_it_cannot_do(bench: Bench) -> None:
         "pids",
         "root",
         "network",
+        "services",
+        "builds",
         "memory",
         "users",
     }
