@@ -49,9 +49,11 @@ def cluster(
 ) -> None:
     """Say which cluster this file is for. At most once; without it, the provider is `auto`.
 
-    provider: `auto` (the current context when it is a known local cluster, else what this machine
-        can start), `context` (any context of the kubeconfig), `kind`, `k3d` or `embedded`.
-    name: the context for `context`, else the name of the cluster.
+    provider: `auto` (the current context, which must be a known local cluster or allowed; where
+        the kubeconfig names none, the embedded cluster), `context` (any context of the
+        kubeconfig, or the current one) or `embedded` (kindling's own cluster, which `up` and `ci`
+        start when it does not run; see `docs/embedded.md`).
+    name: for `embedded` which of them, `kindling` when empty; else the context.
     registry: True when images need one; a text names it, such as `localhost:5000`.
     ingress: True when the cluster must serve Ingress objects.
     namespace: where objects go that name no namespace.
