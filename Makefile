@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml scripts/venv
 test: $(STAMP) ## Lint, format check, types, layers and all tests that this machine can run
 	@checked=0; scripts/check || checked=1; scripts/test && exit $$checked
 
-demo: $(STAMP) ## A first look: a small graph run twice, then explained and drawn
+demo: $(STAMP) ## A first look: a page from a pod, changed and explained, on a cluster of its own
 	scripts/demo
 
 check: $(STAMP) ## Lint, format check, types and layers only

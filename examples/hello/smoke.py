@@ -22,7 +22,8 @@ def main() -> None:
     address = sys.argv[1].rstrip("/")
     until = time.monotonic() + 20
     assert get(f"{address}/healthz", until) == "ok\n"
-    assert "from Kubernetes" in get(f"{address}/", until)
+    page = get(f"{address}/", until)
+    assert "</html>" in page, f"this is no page: {page[:80]!r}"
     print(f"{address} serves the page")
 
 
