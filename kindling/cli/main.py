@@ -131,6 +131,9 @@ def run(argv: Sequence[str]) -> int:
         return _fail(error, invocation.color)
     except click.exceptions.Exit as leave:
         return leave.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return UsageError.exit_code
     except click.UsageError as error:
         return _fail(_usage_error(error), invocation.color)
     except click.ClickException as error:

@@ -16,12 +16,14 @@ from kindling.executors.protocol import (
 )
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Failure, FailureKind, Output
+from kindling.kube.contexts import Product
+from kindling.kube.errors import UnreachableError
 from kindling.kube.protocol import Cluster, ClusterFacts
 
 __all__ = ["ClusterExecutor"]
 
 _CALM = 5.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 5.0
 
 
 class ClusterExecutor:
@@ -35,7 +37,7 @@ class ClusterExecutor:
         cluster = await job.world.cluster()
         await cluster.ready()
         output = _output(await cluster.facts())
-        return Succeeded(output, live=_Reachability(cluster, output.digest, job.world.clock))
+        return Succeeded(output, live=_Reachability(cluster, output, job.world.clock))
 
     async def observe(self, job: Job, recorded: Output) -> Observation:
         cluster = await job.world.cluster()
@@ -45,7 +47,7 @@ class ClusterExecutor:
             return Observation(same=False, difference="it is another cluster under the same name")
         if dict(output.data) != dict(recorded.data):
             return Observation(same=False, difference="what the cluster says of itself changed")
-        return Observation(same=True, live=_Reachability(cluster, recorded.digest, job.world.clock))
+        return Observation(same=True, live=_Reachability(cluster, recorded, job.world.clock))
 
     async def restore(self, job: Job, cached: Output) -> bool:
         return False
@@ -77,15 +79,16 @@ def _output(facts: ClusterFacts) -> Output:
 
 
 class _Reachability:
-    """Asks the API server every few seconds whether it is ready, less often while it is away.
+    """Asks the API server every few seconds whether it is ready, sooner when it has just gone away.
 
     Two silences in a row make it away: a single one is a hiccup, and holding everything for it
     would show more trouble than there is.
     """
 
-    def __init__(self, cluster: Cluster, uid: str, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, recorded: Output, clock: Clock) -> None:
         self._cluster = cluster
-        self._uid = uid
+        self._uid = recorded.digest
+        self._embedded = recorded.data.get("product") == Product.EMBEDDED.value
         self._clock = clock
 
     async def follow(self, report: Callable[[ReadinessReport], None]) -> None:
@@ -101,11 +104,18 @@ class _Reachability:
             except ClusterError as error:
                 silences += 1
                 if silences == 2 or (silences == 1 and not error.transient):
-                    report(_away(error.message, details=error.details, hint=error.hint))
+                    report(self._away_by(error))
                 continue
             if silences:
                 silences = 0
                 report(ReadinessReport(ready=True))
+
+    def _away_by(self, error: ClusterError) -> ReadinessReport:
+        if self._embedded and isinstance(error, UnreachableError):
+            # Whether somebody stopped it is not ours to judge, so it is not started again.
+            summary = "it does not answer; `kindling cluster start` brings it back"
+            return _away(summary, details=(error.message,))
+        return _away(error.message, details=error.details, hint=error.hint)
 
     async def close(self) -> None:
         """Nothing is held."""

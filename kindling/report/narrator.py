@@ -99,7 +99,7 @@ class Narrator:
             case NodeChanged(view=view):
                 return self._changed(view)
             case SessionStarted():
-                target = f" on {notice.target}" if notice.target else ""
+                target = notice.target and f" on {notice.target[:1].lower()}{notice.target[1:]}"
                 return [Line(f"kindling {notice.command}: {notice.kindlingfile}{target}")]
             case KindlingfileLoaded():
                 return self._loaded(notice)

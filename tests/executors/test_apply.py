@@ -357,3 +357,25 @@ async def test_reachability_is_followed(world: JobWorld, fake: FakeCluster) -> N
     assert [report.ready for report in reports] == [False, True]
     following.cancel()
     await asyncio.wait([following])
+
+
+async def test_an_embedded_cluster_that_is_away_says_what_brings_it_back(tmp_path: Path) -> None:
+    """Nobody else would start it again, and its address says nothing to its user."""
+    fake = FakeCluster(product="kindling")
+    world = JobWorld(tmp_path, api=fake)
+    clock = world.clock
+    assert isinstance(clock, FakeClock)
+    outcome = await ClusterExecutor().run(cluster_job(world))
+    assert outcome.live is not None
+    reports: list[ReadinessReport] = []
+    following = asyncio.create_task(outcome.live.follow(reports.append))
+    fake.go_away()
+    await clock.advance(20)
+    (failure,) = [report.failure for report in reports]
+    assert failure is not None
+    assert "`kindling cluster start`" in failure.summary
+    fake.come_back()
+    await clock.advance(5.5)
+    assert reports[-1].ready, "it is asked every five seconds at least"
+    following.cancel()
+    await asyncio.wait([following])
