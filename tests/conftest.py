@@ -5,16 +5,20 @@ not marked `cluster` names a file that does not exist, so that none touches a cl
 cluster is only ever the one that KUBECONFIG named at the start, never that of `~/.kube`.
 
 Tests marked `docker` or `cluster` use a real engine and a real cluster, and are skipped where there
-is none. The last lines of a run name what was skipped, so that it is not taken for a full one.
+is none. The cluster may be the embedded one, which builds images itself; any other needs a Docker
+engine besides. The last lines of a run name what was skipped, so that it is not taken for a full
+one.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
 from collections import Counter
+from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +28,7 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
+    from kindling.kube.protocol import Cluster
     from kindling.testing.workbench import Workbench
 
 _SKIPPED: Counter[str] = Counter()
@@ -46,6 +51,29 @@ def bench(tmp_path: Path) -> Workbench:
 
     names = ("KUBECONFIG", "XDG_DATA_HOME")
     return Workbench(tmp_path, {name: os.environ[name] for name in names if name in os.environ})
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    """A connection to the cluster of KUBECONFIG, for tests marked `cluster`."""
+    from kindling.kube.client import connect
+    from kindling.kube.contexts import read_kubeconfig
+
+    context = read_kubeconfig(os.environ).current
+    assert context is not None
+    client = await connect(context, os.environ)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def ns(cluster: Cluster) -> AsyncIterator[str]:
+    """The name of a namespace of the test's own, which goes with the test."""
+    from kindling.graph.spec import ObjectRef
+
+    name = f"kindling-test-{secrets.token_hex(4)}"
+    yield name
+    await cluster.delete(ObjectRef("v1", "Namespace", name))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -73,6 +101,13 @@ def _docker_missing() -> str:
     return "" if done.returncode == 0 else "no Docker engine answers"
 
 
+def _builder_missing() -> str:
+    """Why no images can be built for the cluster of KUBECONFIG; empty when they can."""
+    from tests.target import embedded
+
+    return _docker_missing() if embedded() is None else ""
+
+
 @cache
 def _cluster_missing() -> str:
     """Why tests marked `cluster` cannot run here; empty when they can."""
@@ -87,7 +122,7 @@ def _cluster_missing() -> str:
         server = urlsplit(entry["cluster"]["server"])
         try:
             with socket.create_connection((server.hostname, server.port or 443), timeout=5):
-                return _docker_missing()
+                return _builder_missing()
         except OSError:
             continue
     return "the cluster of KUBECONFIG does not answer"

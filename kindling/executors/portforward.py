@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from kindling.errors import ClusterError, HostError
@@ -30,9 +30,10 @@ from kindling.executors.protocol import (
     ReadinessReport,
     Succeeded,
 )
+from kindling.executors.revision import assess
 from kindling.graph.node import Kind, NodeId
 from kindling.graph.outcome import Failure, FailureKind, Output
-from kindling.graph.spec import ObjectRef, PortForwardSpec
+from kindling.graph.spec import ObjectRef, PortForwardSpec, Readiness
 from kindling.kube.portforward import PortListener
 from kindling.kube.protocol import Cluster, Object, PortStream
 from kindling.objects.workloads import declared_ports
@@ -167,8 +168,7 @@ class _Forward:
 
     async def _destination(self) -> tuple[Object, int]:
         await self._watch.settle()
-        pods = [pod for ref in self._refs for pod in self._pods(ref)]
-        pod = choose_pod([*pods, *self._watch.extra_pods()])
+        pod = self._right_pod()
         if pod is None:
             raise ClusterError("no pod is running that could take a connection", transient=True)
         return pod, _container_port(pod, self._spec)
@@ -179,9 +179,20 @@ class _Forward:
             return [found] if found else []
         return self._watch.pods(ref)
 
+    def _right_pod(self) -> Object | None:
+        pods: list[Object] = []
+        current: set[str] = set()
+        for ref in self._refs:
+            found = self._pods(ref)
+            pods += found
+            if workload := self._watch.workloads.get(ref):
+                sets = self._watch.replica_sets()
+                standing = assess(workload, sets, found, Readiness.WAIT)
+                current |= {str(pod["metadata"]["uid"]) for pod in standing.pods}
+        return choose_pod([*pods, *self._watch.extra_pods()], current)
+
     def _is_still_right(self) -> bool:
-        pods = [pod for ref in self._refs for pod in self._pods(ref)]
-        pod = choose_pod([*pods, *self._watch.extra_pods()])
+        pod = self._right_pod()
         return pod is not None and pod["metadata"]["uid"] == self._pod
 
     async def _probe(self) -> Failure | None:
@@ -251,9 +262,12 @@ class _Forward:
         )
 
 
-def choose_pod(pods: list[Object]) -> Object | None:
-    """The pod that new connections go to: ready before merely running, and of these the newest;
-    never one that is being deleted."""
+def choose_pod(pods: list[Object], current: Collection[str] = ()) -> Object | None:
+    """The pod that new connections go to: ready before merely running, of these one of the
+    `current` revision (by UID), and of these the newest; never one that is being deleted.
+
+    Ages alone do not tell: they are in whole seconds, and a rollout may take less.
+    """
     running = [
         pod
         for pod in pods
@@ -261,7 +275,12 @@ def choose_pod(pods: list[Object]) -> Object | None:
     ]
     return max(
         running,
-        key=lambda pod: (is_ready(pod), pod["metadata"]["creationTimestamp"], pod_name(pod)),
+        key=lambda pod: (
+            is_ready(pod),
+            pod["metadata"].get("uid") in current,
+            pod["metadata"]["creationTimestamp"],
+            pod_name(pod),
+        ),
         default=None,
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 
 @pytest.mark.cluster
+@pytest.mark.docker
 def test_doctor_reaches_what_there_is(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "kindling", "doctor", "--json"],

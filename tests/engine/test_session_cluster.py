@@ -1,27 +1,28 @@
-"""Whole sessions against a real Kubernetes, a real registry and a real Docker engine."""
+"""Whole sessions against a real cluster, and the engine and registry that come with it."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import secrets
 import urllib.request
-from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from kindling.engine.down import run_down
 from kindling.engine.notices import NodeStatus
 from kindling.graph.outcome import Verdict
 from kindling.graph.spec import ObjectRef
-from kindling.kube.client import connect
 from kindling.kube.contexts import read_kubeconfig
 from kindling.kube.errors import NotFoundError
 from kindling.kube.protocol import Cluster
 from kindling.testing.workbench import Collected, Workbench
+from tests.target import way
 
-pytestmark = [pytest.mark.cluster, pytest.mark.docker]
+pytestmark = pytest.mark.cluster
 
 KINDLINGFILE = """
 docker_build("web-{ns}", "app")
@@ -54,23 +55,7 @@ COPY index.html /www/index.html
 CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
 """
 
-CHAIN = ("image:web-{ns}", "push:web-{ns}", "apply:web", "rollout:web")
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    kubeconfig = read_kubeconfig(os.environ)
-    assert kubeconfig.current is not None
-    client = await connect(kubeconfig.current, os.environ)
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def ns(cluster: Cluster) -> AsyncIterator[str]:
-    name = f"kindling-test-{secrets.token_hex(4)}"
-    yield name
-    await cluster.delete(ObjectRef("v1", "Namespace", name))
+CHAIN = ("image:web-{ns}", "{way}:web-{ns}", "apply:web", "rollout:web")
 
 
 @pytest.fixture
@@ -88,7 +73,7 @@ def web(bench: Workbench, ns: str, port: int) -> Workbench:
 
 
 def chain(ns: str) -> tuple[str, ...]:
-    return tuple(part.format(ns=ns) for part in CHAIN)
+    return tuple(part.format(ns=ns, way=way()) for part in CHAIN)
 
 
 async def fetch(port: int) -> str:
@@ -106,7 +91,7 @@ async def test_up_serves_an_edit_runs_just_the_chain_and_a_touch_runs_nothing(
         await session.settled(*chain(ns), f"portforward:web-{port}", seconds=90)
         assert await fetch(port) == "one"
         # On first contact the way images travel is a guess; nothing may leave by a wrong one.
-        assert not session.result.verdicts(f"load:web-{ns}")
+        assert not session.result.verdicts(f"{'push' if way() == 'load' else 'load'}:web-{ns}")
         mark = session.mark()
         web.write("app/index.html", "two")
         result = await session.settled(*chain(ns), mark=mark, seconds=60)
@@ -206,9 +191,15 @@ async def test_down_removes_objects_in_reverse_and_says_what_it_kept(
 @pytest.fixture
 def production(tmp_path: Path) -> Path:
     """A kubeconfig that leads to the same cluster by a name that no local product uses."""
-    text = Path(os.environ["KUBECONFIG"]).read_text()
+    document: Any = read_kubeconfig(os.environ).raw
+    document = json.loads(json.dumps(document))
+    for entry in (*document["clusters"], *document["contexts"]):
+        entry["name"] = "production"
+    for entry in document["contexts"]:
+        entry["context"]["cluster"] = "production"
+    document["current-context"] = "production"
     config = tmp_path / "production-kubeconfig"
-    config.write_text(text.replace("kind-kindling-real", "production"))
+    config.write_text(yaml.safe_dump(document))
     return config
 
 

@@ -1,6 +1,7 @@
 """Every example does what its README says, run by the program in a copy of its folder.
 
-Those marked `cluster` use the real cluster of KUBECONFIG and leave it as they found it.
+Those marked `cluster` use the cluster of KUBECONFIG and leave it as they found it. The commands of
+kpulse call `docker`, so its tests need a Docker engine on any cluster.
 """
 
 from __future__ import annotations
@@ -267,6 +268,7 @@ def test_hello_serves_and_follows(deployed: Callable[[str], Example]) -> None:
 
 
 @pytest.mark.cluster
+@pytest.mark.docker
 def test_kpulse_keeps_a_patched_secret_and_names_what_is_broken(
     deployed: Callable[[str], Example],
 ) -> None:
@@ -298,6 +300,7 @@ def test_kpulse_keeps_a_patched_secret_and_names_what_is_broken(
 
 
 @pytest.mark.cluster
+@pytest.mark.docker
 def test_the_tiltfile_of_kpulse_runs_as_it_stands(deployed: Callable[[str], Example]) -> None:
     """The calls that Tilt users write, by way of the stand-ins for `go` and `k3d`."""
     kpulse = deployed("kpulse")

@@ -19,6 +19,7 @@ from kindling.executors.protocol import Failed, Job, Live, ReadinessReport, Succ
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, PortForwardSpec
+from kindling.kube.protocol import Object
 from kindling.testing.cluster import FakeCluster
 from kindling.testing.jobs import JobWorld
 
@@ -111,6 +112,17 @@ def test_connections_go_to_the_newest_ready_pod_that_stays() -> None:
     assert choose_pod([new, old, unready, going]) is new
     assert choose_pod([unready, going]) is unready
     assert choose_pod([going]) is None
+
+
+def test_of_pods_made_in_one_second_that_of_the_new_revision_is_the_right_one() -> None:
+    made = "2026-01-01T00:00:00Z"
+    ready = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    pods: list[Object] = [
+        {"metadata": {"name": name, "uid": name, "creationTimestamp": made}, "status": ready}
+        for name in ("a", "b", "c")
+    ]
+    for one in pods:
+        assert choose_pod(pods, {one["metadata"]["uid"]}) is one
 
 
 async def test_bytes_flow_through_a_local_port(stage: Stage) -> None:

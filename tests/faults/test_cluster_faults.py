@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import subprocess
 import urllib.error
@@ -24,13 +23,13 @@ from kindling.graph.event import HoldReason
 from kindling.graph.node import NodeId
 from kindling.graph.outcome import Verdict
 from kindling.graph.spec import ObjectRef
-from kindling.kube.client import connect
 from kindling.kube.contexts import read_kubeconfig
 from kindling.kube.protocol import Cluster
 from kindling.store.database import Store
 from kindling.testing.workbench import Running, Workbench
+from tests.target import way
 
-pytestmark = [pytest.mark.cluster, pytest.mark.docker]
+pytestmark = pytest.mark.cluster
 
 Kindle = Callable[..., subprocess.Popen[bytes]]
 Until = Callable[..., None]
@@ -133,22 +132,6 @@ async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
             await writer.drain()
         if writer.can_write_eof():
             writer.write_eof()
-
-
-@pytest.fixture
-async def cluster() -> AsyncIterator[Cluster]:
-    kubeconfig = read_kubeconfig(os.environ)
-    assert kubeconfig.current is not None
-    client = await connect(kubeconfig.current, os.environ)
-    yield client
-    await client.close()
-
-
-@pytest.fixture
-async def ns(cluster: Cluster) -> AsyncIterator[str]:
-    name = f"kindling-fault-{secrets.token_hex(4)}"
-    yield name
-    await cluster.delete(ObjectRef("v1", "Namespace", name))
 
 
 @pytest.fixture
@@ -322,9 +305,14 @@ async def test_rollouts_and_forwards_outlive_an_absence_of_the_api_server(
 async def test_a_registry_that_refuses_is_named_and_tried_again(
     web: Workbench,
     answer: int | None,
+    cluster: Cluster,
     unused_tcp_port_factory: Callable[[], int],
 ) -> None:
     own = unused_tcp_port_factory()
+    registry = (await cluster.facts()).registry
+    if registry is None:
+        pytest.skip("the cluster announces no registry")
+    host, _, port = registry.host.partition(":")
 
     async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -335,7 +323,7 @@ async def test_a_registry_that_refuses_is_named_and_tried_again(
 
     server = await asyncio.start_server(refuse, "127.0.0.1", own) if answer else None
     web.write("Kindlingfile", f'default_registry("localhost:{own}")\n' + web.read("Kindlingfile"))
-    proxy = Proxy("localhost", 5000, own)
+    proxy = Proxy(host, int(port), own)
     try:
         async with web.up() as session:
             await session.until(
@@ -389,14 +377,14 @@ spec:
     )
     bench.write("Kindlingfile", NAMESPACE.format(ns=ns) + pods)
     session = kindle(bench, "up", "--plain")
-    until(lambda: recorded(bench, f"push:quick-{ns}"), seconds=40)
+    until(lambda: recorded(bench, f"{way()}:quick-{ns}"), seconds=40)
     assert not recorded(bench, f"image:slow-{ns}")
     session.send_signal(signal.SIGKILL)
     session.wait()
     result = await bench.run("up")
     assert result.exit_code == 0, result.explain()
     assert result.verdicts(f"image:quick-{ns}") == [Verdict.UNCHANGED]
-    assert result.verdicts(f"push:quick-{ns}") == [Verdict.UNCHANGED]
+    assert result.verdicts(f"{way()}:quick-{ns}") == [Verdict.UNCHANGED]
     assert result.verdicts(f"image:slow-{ns}") == [Verdict.RAN]
     (await bench.run("up")).assert_only_ran()
 

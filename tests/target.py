@@ -1,0 +1,38 @@
+"""What tests marked `cluster` must know of the cluster that KUBECONFIG names: who builds its
+images, and how they come to its node. The embedded cluster does both by itself; others have a
+Docker engine for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+
+from kindling.cluster.home import ClusterHome
+from kindling.engine.embedded import home_of
+from kindling.kube.contexts import read_kubeconfig
+
+__all__ = ["embedded", "engine_environment", "way"]
+
+
+@cache
+def embedded() -> ClusterHome | None:
+    """The embedded cluster that the current context leads to; None for any other cluster."""
+    context = read_kubeconfig(os.environ).current
+    home = home_of(context, os.environ) if context is not None else None
+    return home if home is not None and home.exists else None
+
+
+def engine_environment() -> Mapping[str, str]:
+    """The environment in which `docker` and the SDK reach the engine that builds for the target."""
+    home = embedded()
+    return {
+        **os.environ,
+        **({"DOCKER_HOST": f"unix://{home.engine_socket}"} if home is not None else {}),
+    }
+
+
+def way() -> str:
+    """The kind of node that brings an image to the cluster: `load`, or `push` where it has a
+    registry to pull from."""
+    return "load" if embedded() is not None else "push"
