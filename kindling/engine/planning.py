@@ -78,7 +78,7 @@ async def make_plan(
             objects=objects,
         )
         if made.is_empty and not touched:
-            _keep_standstill(tools, loaded, found, said, began)
+            _keep_standstill(tools, loaded, found, said, began, environment)
         return Planned(made, loaded.target, tuple(said))
 
 
@@ -117,8 +117,10 @@ def _keep_standstill(
     found: Survey,
     said: Sequence[tuple[Level, str]],
     began: int,
+    given: Mapping[str, str],
 ) -> None:
-    """Keep what was looked at, where looking at it again is enough to know that nothing changed."""
+    """Keep what was looked at, where looking at it again is enough to know that nothing changed.
+    `given` is the environment as the user has it, which is what the next look has to compare."""
     nodes = [loaded.graph[id_] for id_ in loaded.selected]
     filesets = [loaded.reads, *(fileset for node in nodes for fileset in node.files)]
     reopened = any(p.startswith("!") for f in filesets for rule in f.ignore for p in rule.patterns)
@@ -133,7 +135,7 @@ def _keep_standstill(
         tools.options,
         Standstill(
             nodes=len(nodes),
-            environment=(*loaded.environment, *environment_digests(read, environment)),
+            environment=(*loaded.environment, *environment_digests(read, given)),
             glances=loaded.glances,
             paths=tuple(
                 dict.fromkeys(
