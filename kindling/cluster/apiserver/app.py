@@ -137,7 +137,7 @@ class ApiServer:
             case ["healthz" | "livez" | "readyz", *_]:
                 await reply_health(exchange, parts, ready=not self._stopping.is_set())
             case ["version"]:
-                await exchange.reply_json(version_info(self._version))
+                await exchange.reply_json(version_info(self._version), pretty=True)
             case ["openapi", *_]:
                 await self._openapi.reply(exchange, parts)
             case [".well-known", "openid-configuration"]:

@@ -93,7 +93,7 @@ class Discovery:
         groups = self.groups()
         match parts:
             case []:
-                await exchange.reply_json({"paths": self._paths()})
+                await exchange.reply_json({"paths": self._paths()}, pretty=True)
             case ["api" | "apis" as door]:
                 accept = exchange.headers.get("accept", "")
                 version = wants(accept, "APIGroupDiscoveryList", "apidiscovery.k8s.io", _FORMS)

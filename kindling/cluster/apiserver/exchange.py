@@ -175,9 +175,11 @@ class Exchange:
         value: Any,
         status: int = 200,
         headers: Iterable[tuple[bytes, bytes]] = (),
+        *,
+        pretty: bool = False,
     ) -> None:
         option = orjson.OPT_APPEND_NEWLINE
-        if self.pretty():
+        if pretty or self.pretty():
             option |= orjson.OPT_INDENT_2
         await self.reply(orjson.dumps(value, option=option), status=status, headers=headers)
 

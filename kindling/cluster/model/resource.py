@@ -122,6 +122,15 @@ def _table() -> Mapping[tuple[str, str, str], ResourceType]:
         everything=True,
         sub="status",
     )
+    # Stored as v2, and so named first. kubectl makes autoscalers in v1.
+    add(
+        "autoscaling/v1",
+        "HorizontalPodAutoscaler",
+        "horizontalpodautoscalers",
+        "hpa",
+        everything=True,
+        sub="status",
+    )
     add("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", "pdb", sub="status")
     add("networking.k8s.io/v1", "Ingress", "ingresses", "ing", sub="status")
     add("networking.k8s.io/v1", "IngressClass", "ingressclasses", cluster=True)

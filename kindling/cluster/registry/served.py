@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import BUILTIN, ResourceType
 from kindling.cluster.model.schema import Schemas
+from kindling.cluster.registry import autoscalers
 from kindling.cluster.registry.definitions import DEFINITIONS, is_established, rows_of
 from kindling.cluster.registry.history import Entry
 from kindling.cluster.registry.memory import Memory
@@ -56,6 +57,8 @@ class Served:
 
     def storage_version(self, resource: ResourceType) -> str:
         """The apiVersion in which its objects are stored."""
+        if resource.key == autoscalers.KEY:
+            return autoscalers.STORED_AS
         return self._storage.get(resource.key, resource.api_version)
 
     def scale_paths(self, resource: ResourceType) -> ScalePaths | None:

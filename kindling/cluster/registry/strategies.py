@@ -11,6 +11,7 @@ from typing import Any
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.registry.autoscalers import is_v1
 
 __all__ = [
     "counted",
@@ -142,6 +143,8 @@ def created(resource: ResourceType, obj: Obj) -> Obj:
         return new
     new.pop("status", None)
     first = _FIRST_STATUS.get(resource.key)
+    if is_v1(resource):
+        first = {"currentReplicas": 0, "desiredReplicas": 0}
     if first is not None:
         new["status"] = dict(first)
     if resource.key == "pods":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kindling.cluster.model.api import Obj
 from kindling.cluster.model.resource import ResourceType
+from kindling.cluster.registry import autoscalers
 from kindling.cluster.storage.document import Document
 
 __all__ = ["storage_key", "to_storage", "view"]
@@ -31,6 +32,8 @@ def to_storage(resource: ResourceType, obj: Obj, api_version: str) -> Obj:
     if resource.key == "events.events.k8s.io":
         renamed = {_EVENT_FIELDS_BACK.get(field, field): value for field, value in obj.items()}
         return renamed | {"apiVersion": "v1"}
+    if autoscalers.is_v1(resource):
+        return autoscalers.in_v2(obj)
     return obj | {"apiVersion": api_version, "kind": resource.kind}
 
 
@@ -46,5 +49,7 @@ def view(document: Document, resource: ResourceType) -> Document:
         obj: Obj = document
         if resource.key == "events.events.k8s.io":
             obj = {_EVENT_FIELDS.get(field, field): value for field, value in obj.items()}
+        elif autoscalers.is_v1(resource):
+            obj = autoscalers.in_v1(document)
         made = views[resource.api_version] = Document(obj | {"apiVersion": resource.api_version})
     return made

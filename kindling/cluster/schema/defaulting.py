@@ -48,10 +48,16 @@ _TABLE = {
     ("storage.k8s.io", "StorageClass"): "storage.default_storage_class",
 }
 
+_OF_VERSION = {
+    ("autoscaling", "v1", "HorizontalPodAutoscaler"): "policy.default_first_autoscaler",
+}
+"""Kinds of which an older version has fields of its own."""
+
 
 def fill(resource: ResourceType, obj: Obj) -> Obj:
     """A copy of the object with the defaults of its kind; the object itself if there are none."""
-    name = _TABLE.get((resource.group, resource.kind))
+    name = _OF_VERSION.get((resource.group, resource.version, resource.kind))
+    name = name or _TABLE.get((resource.group, resource.kind))
     if name is None:
         return obj
     own: dict[str, Any] = orjson.loads(orjson.dumps(obj))

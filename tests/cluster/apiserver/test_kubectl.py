@@ -102,3 +102,48 @@ async def test_what_kubectl_makes_itself_arrives_whole(cluster: Cluster) -> None
     await cluster.kubectl("scale", "deploy", "web", "--replicas=3")
     scale = json.loads(await cluster.kubectl("get", "deploy", "web", "-o", "json"))
     assert scale["spec"]["replicas"] == 3
+
+
+async def test_an_autoscaler_is_one_object_in_both_of_its_versions(cluster: Cluster) -> None:
+    """kubectl makes it in autoscaling/v1, and everything is stored as v2."""
+    run = cluster.kubectl
+    await run("create", "deployment", "web", "--image=x")
+    made = await run("autoscale", "deployment", "web", "--min=2", "--max=5", "--cpu-percent=50")
+    assert made == "horizontalpodautoscaler.autoscaling/web autoscaled\n"
+    for name in ("hpa", "horizontalpodautoscalers.v1.autoscaling"):
+        table = await run("get", name)
+        row = ["web", "Deployment/web", "cpu:", "<unknown>/50%", "2", "5", "0"]
+        assert table.splitlines()[1].split()[:7] == row
+    second = json.loads(await run("get", "hpa", "web", "-o", "json"))
+    assert second["apiVersion"] == "autoscaling/v2"
+    target = {"type": "Utilization", "averageUtilization": 50}
+    metric = {"type": "Resource", "resource": {"name": "cpu", "target": target}}
+    assert second["spec"]["metrics"] == [metric]
+    memory = {"type": "Resource", "resource": {"name": "memory", "target": target}}
+    added = json.dumps({"spec": {"metrics": [metric, memory], "behavior": {"scaleDown": {}}}})
+    await run("patch", "hpa", "web", "--type=merge", "-p", added)
+    whole = json.loads(await run("get", "hpa", "web", "-o", "json"))["spec"]
+    first = json.loads(
+        await run("get", "horizontalpodautoscalers.v1.autoscaling", "web", "-o", "json")
+    )
+    assert first["spec"]["targetCPUUtilizationPercentage"] == 50
+    assert "metrics" not in first["spec"]
+    assert "behavior" not in first["spec"]
+    first["spec"]["maxReplicas"] = 7
+    await run("replace", "-f", "-", stdin=json.dumps(first))
+    changed = json.loads(await run("get", "hpa", "web", "-o", "json"))
+    assert changed["spec"] == whole | {"maxReplicas": 7}
+    assert "annotations" not in changed["metadata"]
+    assert await run("delete", "hpa", "web") == (
+        'horizontalpodautoscaler.autoscaling "web" deleted\n'
+    )
+
+
+async def test_a_scale_is_shown_as_one(cluster: Cluster) -> None:
+    run = cluster.kubectl
+    await run("create", "deployment", "web", "--image=x", "--replicas=3")
+    table = await run("get", "deployment", "web", "--subresource=scale")
+    assert [line.split()[:3] for line in table.splitlines()] == [
+        ["NAME", "DESIRED", "AVAILABLE"],
+        ["web", "3", "0"],
+    ]

@@ -8,6 +8,7 @@ from kindling.cluster.apiserver.printing.column import AGE, NAME, Printer, age, 
 from kindling.cluster.apiserver.printing.durations import human_duration, seconds_since_epoch
 from kindling.cluster.apiserver.printing.texts import condition, containers, labels, template_cells
 from kindling.cluster.model.api import Obj
+from kindling.cluster.registry.autoscalers import in_v2
 
 __all__ = ["PRINTERS"]
 
@@ -79,6 +80,8 @@ def _budget(obj: Obj, now: float) -> list[Any]:
 
 
 def _autoscaler(obj: Obj, now: float) -> list[Any]:
+    if obj.get("apiVersion") == "autoscaling/v1":
+        obj = in_v2(obj)
     spec, status = obj.get("spec", {}), obj.get("status", {})
     target = spec.get("scaleTargetRef", {})
     least = spec.get("minReplicas")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kindling.cluster.apiserver.printing.column import AGE, NAME, Printer, age
+from kindling.cluster.apiserver.printing.column import AGE, NAME, Printer, age, column
 from kindling.cluster.apiserver.printing.custom import custom_printer
 from kindling.cluster.model.api import Api, Obj
 from kindling.cluster.model.resource import ResourceType, builtin
@@ -27,6 +27,24 @@ def _default(obj: Obj, now: float) -> list[Any]:
 
 DEFAULT = Printer((NAME, AGE), _default)
 """For kinds that have no columns of their own."""
+
+
+def _scale(obj: Obj, now: float) -> list[Any]:
+    wanted = (obj.get("spec") or {}).get("replicas", 0)
+    there = (obj.get("status") or {}).get("replicas", 0)
+    return [obj["metadata"].get("name", ""), wanted, there, age(obj, now)]
+
+
+_SCALE = Printer(
+    (
+        NAME,
+        column("Desired", sort="integer", about="How many are asked for."),
+        column("Available", sort="integer", about="How many there are."),
+        AGE,
+    ),
+    _scale,
+)
+"""For the scale of any kind."""
 
 
 class Printers:
@@ -48,7 +66,8 @@ class Printers:
         400 for another."""
         if include not in ("None", "Metadata", "Object"):
             raise bad_request(f"unrecognized includeObject value: {include[:100]!r}")
-        printer = self.printer(resource)
+        scales = bool(items) and items[0].get("kind") == "Scale"
+        printer = _SCALE if scales else self.printer(resource)
         now = self._now()
         rows: list[Obj] = []
         for item in items:

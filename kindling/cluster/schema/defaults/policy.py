@@ -10,6 +10,7 @@ __all__ = [
     "default_binding",
     "default_definition",
     "default_disruption_budget",
+    "default_first_autoscaler",
     "default_priority_class",
     "default_webhooks",
 ]
@@ -44,6 +45,14 @@ def default_autoscaler(obj: dict[str, Any]) -> None:
             rules.setdefault("selectPolicy", "Max")
     status = obj.setdefault("status", {})
     status.setdefault("desiredReplicas", 0)
+
+
+def default_first_autoscaler(obj: dict[str, Any]) -> None:
+    """In autoscaling/v1. What is aimed at is filled in when it becomes a v2."""
+    obj.setdefault("spec", {}).setdefault("minReplicas", 1)
+    status = obj.setdefault("status", {})
+    for name in ("currentReplicas", "desiredReplicas"):
+        status.setdefault(name, 0)
 
 
 def default_disruption_budget(obj: dict[str, Any]) -> None:
