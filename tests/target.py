@@ -7,12 +7,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 
+from kindling.build.docker_engine import connect
+from kindling.build.protocol import ContainerEngine
 from kindling.cluster.home import ClusterHome
-from kindling.engine.embedded import home_of
+from kindling.engine.embedded import home_of, node_images
+from kindling.executors.protocol import ProcessRunner
 from kindling.kube.contexts import read_kubeconfig
 
-__all__ = ["embedded", "engine_environment", "way"]
+__all__ = ["connect_engine", "embedded", "engine_environment", "way"]
 
 
 @cache
@@ -30,6 +34,14 @@ def engine_environment() -> Mapping[str, str]:
         **os.environ,
         **({"DOCKER_HOST": f"unix://{home.engine_socket}"} if home is not None else {}),
     }
+
+
+async def connect_engine(programs: ProcessRunner, root: Path) -> ContainerEngine:
+    """The engine that sessions against the target use."""
+    home = embedded()
+    if home is not None:
+        return await node_images(home, programs, os.environ, root)
+    return await connect(programs, os.environ, root)
 
 
 def way() -> str:

@@ -19,6 +19,7 @@ from kindling.build.protocol import (
     LineSink,
 )
 from kindling.cluster.home import ClusterHome
+from kindling.cluster.record import read_settings
 from kindling.errors import ClusterError, ContainerError, KindlingError
 from kindling.kube.contexts import KubeContext, Product, kubeconfig_paths, read_kubeconfig
 
@@ -93,8 +94,13 @@ class NodeImages:
     """
 
     def __init__(
-        self, node: ContainerEngine, docker: Callable[[], Awaitable[ContainerEngine]]
+        self,
+        node: ContainerEngine,
+        docker: Callable[[], Awaitable[ContainerEngine]],
+        own: tuple[str, ...] = (),
     ) -> None:
+        """`own` are the names of the node's own registry, such as `localhost:5050`."""
+        self._own = tuple(f"{host}/" for host in own)
         self._node = node
         self._connect = docker
         self._docker: ContainerEngine | None = None
@@ -119,8 +125,9 @@ class NodeImages:
         await (await self._holder(image)).tag(image, ref)
 
     async def remove(self, ref: str) -> bool:
-        """Takes it away from both: a name that is removed must not be found in the other."""
-        gone = await self._node.remove(ref)
+        """Takes it away from both: a name that is removed must not be found in the other. What was
+        pushed to the node's own registry stays there, as it would in any other."""
+        gone = not ref.startswith(self._own) and await self._node.remove(ref)
         other = await self._other()
         return (other is not None and await other.remove(ref)) or gone
 
@@ -201,8 +208,17 @@ async def load_images(
             for image in images:
                 path = Path(image)
                 if await asyncio.to_thread(path.is_file):
-                    for ref in await node.load(path):
+                    try:
+                        refs = await node.load(path)
+                    except ContainerError as error:
+                        raise ClusterError(
+                            f"Cannot load `{image}`: {error.message}",
+                            hint="Archives are what `docker save` writes, and OCI layouts.",
+                        ) from error
+                    for ref in refs:
                         say(f"{image}: {ref}")
+                elif await asyncio.to_thread(path.is_dir):
+                    raise ClusterError(f"`{image}` is a folder, neither an image nor an archive")
                 elif image.endswith(".tar"):
                     raise ClusterError(f"There is no file `{image}`")
                 else:
@@ -226,4 +242,6 @@ async def node_images(
 
     own = {**environment, "DOCKER_HOST": f"unix://{home.engine_socket}"}
     node = await connect(programs, own, root)
-    return NodeImages(node, lambda: connect(programs, environment, root))
+    port = (await asyncio.to_thread(read_settings, home)).registry_port
+    hosts = (f"localhost:{port}", f"127.0.0.1:{port}")
+    return NodeImages(node, lambda: connect(programs, environment, root), hosts)

@@ -63,6 +63,19 @@ async def test_a_name_that_is_removed_is_removed_from_both() -> None:
     assert not await both.remove("app:1")
 
 
+async def test_what_was_pushed_to_the_nodes_own_registry_stays_when_the_name_goes() -> None:
+    node, docker = FakeContainers(), FakeContainers()
+
+    async def connect() -> ContainerEngine:
+        return docker
+
+    both = NodeImages(node, connect, ("localhost:5050",))
+    for ref in ("localhost:5050/app:1", "localhost:50500/app:1"):
+        node.add(ref)
+        await both.remove(ref)
+    assert set(node.refs) == {"localhost:5050/app:1"}
+
+
 async def test_what_a_command_built_again_in_docker_is_the_image_that_the_node_gets(
     tmp_path: Path,
 ) -> None:

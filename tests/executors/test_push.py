@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from kindling.build.docker_engine import connect
 from kindling.errors import ContainerError
 from kindling.executors.image import ImageExecutor
 from kindling.executors.load import LoadExecutor
@@ -27,7 +26,7 @@ from kindling.kube.protocol import Cluster
 from kindling.testing.containers import FakeContainers
 from kindling.testing.jobs import JobWorld
 from kindling.testing.processes import FakeProcesses, Program
-from tests.target import engine_environment
+from tests.target import connect_engine
 
 IMAGE = "sha256:" + "0123456789abcdef" * 4
 TAG = "kindling-0123456789abcdef"
@@ -257,7 +256,7 @@ async def test_a_push_to_a_real_registry_is_done_once(tmp_path: Path, cluster: C
         pytest.skip("the cluster announces no registry")
     name = f"kindling-test-{uuid.uuid4().hex[:8]}"
     host = HostProcesses(tmp_path / ".kindling")
-    engine = await connect(host, engine_environment(), tmp_path)
+    engine = await connect_engine(host, tmp_path)
     world = JobWorld(tmp_path, host, engine=engine)
     world.write("app/Dockerfile", "FROM scratch\nCOPY . /\n")
     world.write("app/salt", name)
