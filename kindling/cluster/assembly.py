@@ -115,7 +115,9 @@ async def running(home: ClusterHome, runtime: Runtime) -> AsyncIterator[Settings
         tasks.start("registry", api.keep_house())
         tasks.start(
             "controllers",
-            Controllers(api, volumes=home.volumes, authority=authority.bundle()).run(),
+            Controllers(
+                api, volumes=home.volumes, authority=authority.bundle(), tokens=tokens
+            ).run(),
         )
         await node.start()
         stack.push_async_callback(node.close)

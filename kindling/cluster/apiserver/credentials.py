@@ -15,6 +15,7 @@ __all__ = ["Credentials", "TokenVerifier"]
 
 _SERVICE_ACCOUNTS = builtin("serviceaccounts")
 _PODS = builtin("pods")
+_SECRETS = builtin("secrets")
 
 
 class TokenVerifier(Protocol):
@@ -25,7 +26,7 @@ class TokenVerifier(Protocol):
 
 class Credentials:
     """Finds out who sent a request. A service account's token is good only while the account, and
-    the pod that it was given to, are there."""
+    the pod or secret that it is bound to, are there."""
 
     def __init__(self, api: Api, tokens: TokenVerifier) -> None:
         self._api = api
@@ -61,10 +62,15 @@ class Credentials:
         found = self._api.get(_SERVICE_ACCOUNTS, identity.service_account, identity.namespace)
         if found is None or found["metadata"].get("uid") != identity.uid:
             return False
-        if not identity.pod:
-            return True
-        pod = self._api.get(_PODS, identity.pod, identity.namespace)
-        return pod is not None and pod["metadata"].get("uid") == identity.pod_uid
+        for resource, name, uid in (
+            (_PODS, identity.pod, identity.pod_uid),
+            (_SECRETS, identity.secret, identity.secret_uid),
+        ):
+            if name:
+                bound = self._api.get(resource, name, identity.namespace)
+                if bound is None or bound["metadata"].get("uid") != uid:
+                    return False
+        return True
 
 
 def from_certificate(peer: Mapping[str, Any] | None) -> Identity | None:

@@ -31,6 +31,7 @@ from kindling.cluster.controllers.replica_set import (
 )
 from kindling.cluster.controllers.scheduler import Scheduler
 from kindling.cluster.controllers.stateful_set import StatefulSetController
+from kindling.cluster.controllers.token_secrets import TokenSecretController
 from kindling.cluster.controllers.volumes import ClaimController, VolumeController
 
 __all__ = ["CONTROLLERS"]
@@ -48,6 +49,7 @@ CONTROLLERS: tuple[type[Controller], ...] = (
     EndpointSliceController,
     NamespaceController,
     NamespaceDefaultsController,
+    TokenSecretController,
     GarbageCollector,
     ClaimController,
     VolumeController,

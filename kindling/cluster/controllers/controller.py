@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from kindling.cluster.controllers.meta import (
     controller_of,
@@ -18,22 +18,38 @@ from kindling.cluster.events import EventSink
 from kindling.cluster.model.api import Api, Change, Obj, WriteOptions
 from kindling.cluster.model.resource import ResourceType
 
-__all__ = ["OPTIONS", "Controller", "World", "key_of", "owner_keys"]
+__all__ = ["OPTIONS", "Controller", "TokenIssuer", "World", "key_of", "owner_keys"]
 
 OPTIONS = WriteOptions(field_manager="kube-controller-manager")
 """How controllers write: under the name that clients know from real clusters."""
 
 
+class TokenIssuer(Protocol):
+    """What makes service account tokens that end with a secret (`pki.tokens.Tokens`)."""
+
+    def issue(
+        self,
+        namespace: str,
+        service_account: str,
+        *,
+        uid: str,
+        lifetime: float,
+        secret: tuple[str, str] | None,
+    ) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What every controller works in. `volumes` is the folder for persistent volumes; `authority`
-    the PEM text of the cluster's certificate authority, for the root CA config maps."""
+    the PEM text of the cluster's certificate authority, for the root CA config maps; without
+    `tokens` the secrets of service accounts get none."""
 
     api: Api
     clock: Clock
     events: EventSink
     volumes: Path | None = None
     authority: str = ""
+    tokens: TokenIssuer | None = None
 
     @property
     def now(self) -> str:

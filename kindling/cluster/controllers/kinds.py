@@ -25,6 +25,7 @@ __all__ = [
     "POD_AUTOSCALERS",
     "REPLICATION_CONTROLLERS",
     "REPLICA_SETS",
+    "SECRETS",
     "SERVICES",
     "SERVICE_ACCOUNTS",
     "STATEFUL_SETS",
@@ -51,6 +52,7 @@ PODS = builtin("pods")
 POD_AUTOSCALERS = builtin("horizontalpodautoscalers", "autoscaling")
 REPLICATION_CONTROLLERS = builtin("replicationcontrollers")
 REPLICA_SETS = builtin("replicasets", "apps")
+SECRETS = builtin("secrets")
 SERVICES = builtin("services")
 SERVICE_ACCOUNTS = builtin("serviceaccounts")
 STATEFUL_SETS = builtin("statefulsets", "apps")

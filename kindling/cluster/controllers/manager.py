@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from kindling.cluster.controllers.catalog import CONTROLLERS
-from kindling.cluster.controllers.controller import Controller, World
+from kindling.cluster.controllers.controller import Controller, TokenIssuer, World
 from kindling.cluster.controllers.kinds import DEFINITIONS
 from kindling.cluster.controllers.work import Clock, WorkQueue
 from kindling.cluster.events import EventSink
@@ -54,6 +54,7 @@ class Controllers:
         clock: Clock | None = None,
         volumes: Path | None = None,
         authority: str = "",
+        tokens: TokenIssuer | None = None,
         controllers: Sequence[type[Controller]] = CONTROLLERS,
         events: EventSink | None = None,
     ) -> None:
@@ -62,7 +63,7 @@ class Controllers:
         self._own_events = events is None
         # What else has something to say may say it through this, the node for one.
         self.events = events or EventSink(api, self._clock.time)
-        world = World(api, self._clock, self.events, volumes, authority)
+        world = World(api, self._clock, self.events, volumes, authority, tokens)
         self._controllers = [kind(world) for kind in controllers]
         self._queues = [
             WorkQueue(controller.name, controller.reconcile, self._clock)

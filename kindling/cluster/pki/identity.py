@@ -13,8 +13,9 @@ class Identity:
     """A user as the API knows one.
 
     For a service account `namespace`, `service_account` and `uid` say which, and `pod` and
-    `pod_uid` the pod that the token was given to, so that it ends with the pod. `expires_at` is in
-    seconds since the epoch, 0 for credentials that a session does not outlive.
+    `pod_uid`, `secret` and `secret_uid` the pod or secret that the token is bound to, so that it
+    ends with that. `expires_at` is in seconds since the epoch, 0 for credentials that a session
+    does not outlive.
     """
 
     name: str
@@ -27,6 +28,8 @@ class Identity:
     pod_uid: str = ""
     audiences: tuple[str, ...] = ()
     expires_at: float = 0.0
+    secret: str = ""
+    secret_uid: str = ""
 
 
 ADMIN = Identity("kubernetes-admin", ("system:masters", "system:authenticated"))

@@ -176,7 +176,7 @@ class Tokens:
 def _identity(claims: Mapping[str, Any]) -> Identity:
     bound = claims["kubernetes.io"]
     namespace, account = bound["namespace"], bound["serviceaccount"]
-    pod = bound.get("pod", {})
+    pod, secret = bound.get("pod", {}), bound.get("secret", {})
     extra = {"authentication.kubernetes.io/credential-id": (f"JTI={claims['jti']}",)}
     for kind in ("node", "pod"):
         if reference := bound.get(kind):
@@ -197,6 +197,8 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
         pod_uid=pod.get("uid", ""),
         audiences=tuple(claims["aud"]),
         expires_at=float(claims["exp"]),
+        secret=secret.get("name", ""),
+        secret_uid=secret.get("uid", ""),
     )
 
 
