@@ -17,6 +17,7 @@ _LAST_LINES = 20
 _STEP = re.compile(r"Step (\d+)/(\d+) : (.*)")
 _CODE = re.compile(r"returned a non-zero code: (\d+)")
 _PULL = re.compile(r"pull access denied for ([^,\s]+)|manifest for (\S+) not found")
+_REFERENCE = re.compile(r'reference "([^"\s]+)"')
 _NOISE = frozenset(
     {"Preparing", "Waiting", "Pushing", "Downloading", "Extracting", "Verifying Checksum"}
     | {"Pulling fs layer", "Download complete"}
@@ -80,8 +81,11 @@ class BuildStream:
                 hint="Neither this graph nor the registry has it, or it needs `docker login`.",
             )
         if self._step.upper().split(": ", 1)[-1].startswith("FROM "):
-            name = self._step.split()[-1]
-            error = registry_error(said, "pull", registry_of(name))
+            # What the engine asked for is surer than the step, which may have an ARG in its place.
+            words = self._step.split(": ", 1)[-1].split()[1:]
+            named = next((word for word in words if not word.startswith("-")), "")
+            asked = _REFERENCE.search(said)
+            error = registry_error(said, "pull", registry_of(asked[1] if asked else named))
             return ExecutionError(
                 f"the build failed at {self._step}: {error.message.removeprefix('cannot pull: ')}",
                 details=error.details,

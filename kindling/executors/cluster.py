@@ -113,8 +113,8 @@ class _Reachability:
     def _away_by(self, error: ClusterError) -> ReadinessReport:
         if self._embedded and isinstance(error, UnreachableError):
             # Whether somebody stopped it is not ours to judge, so it is not started again.
-            summary = "it does not answer; `kindling cluster start` brings it back"
-            return _away(summary, details=(error.message,))
+            mend = "`kindling cluster start` brings it back"
+            return _away(f"it does not answer; {mend}", details=(mend,))
         return _away(error.message, details=error.details, hint=error.hint)
 
     async def close(self) -> None:

@@ -110,6 +110,29 @@ def test_a_registry_out_of_reach_stops_a_build_only_for_now() -> None:
     assert error.transient
 
 
+@pytest.mark.parametrize(
+    ("step", "said", "registry"),
+    [
+        (
+            "FROM ${BASE}",
+            'failed to resolve reference "far.example/a:1": Head "https://far.example/v2/a/manifests/1"'
+            ": dial tcp: lookup far.example: no such host",
+            "far.example",
+        ),
+        (
+            "FROM --platform=linux/amd64 near.example/b AS base",
+            'Get "https://near.example/v2/": dial tcp: lookup: no such host',
+            "near.example",
+        ),
+    ],
+)
+def test_the_registry_to_look_at_is_that_of_the_base_image(
+    step: str, said: str, registry: str
+) -> None:
+    error = failed({"stream": f"Step 1/1 : {step}\n"}, {"error": said})
+    assert f"`{registry}`" in error.hint
+
+
 def test_progress_of_layers_is_left_out() -> None:
     lines = Lines()
     stream = BuildStream(lines)

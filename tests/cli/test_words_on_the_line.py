@@ -72,10 +72,11 @@ def test_wrong_words(kindling: Kindling, args: list[str], line: str, hint: str) 
     assert "Traceback" not in result.err
 
 
-def test_no_words_at_all_show_the_help_and_fail(kindling: Kindling) -> None:
-    result = kindling()
+@pytest.mark.parametrize("words", [[], ["cluster"]])
+def test_no_words_at_all_show_the_help_and_fail(kindling: Kindling, words: list[str]) -> None:
+    result = kindling(*words)
     assert (result.code, result.out) == (2, "")
-    assert "Usage: kindling" in result.err
+    assert result.err.startswith(" ".join(["Usage: kindling", *words]))
 
 
 def test_a_tiltfile_is_used_only_when_it_is_named(kindling: Kindling, folder: Path) -> None:
