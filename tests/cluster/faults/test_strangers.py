@@ -11,14 +11,15 @@ import random
 import socket
 import ssl
 import stat
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from kindling.cluster import daemon
-from tests.cluster.faults.bed import MAPS, PODS, Bed, config_map
+from tests.cluster.faults.bed import MAPS, PODS, Bed, config_map, eventually
 
 JSON = {"Content-Type": "application/json"}
 MIB = 1 << 20
@@ -104,15 +105,12 @@ def test_another_authoritys_certificate_is_no_credential(shared: Bed, tmp_path: 
     other = Authority(Path(str(tmp_path)) / "pki", names=["x"])
     context = ssl.create_default_context(cafile=str(shared.home.pki / "ca.crt"))
     context.load_cert_chain(str(other.admin_certificate), str(other.admin_key))
-    with (
-        pytest.raises((OSError, AssertionError)),
-        socket.create_connection(("127.0.0.1", shared.port), timeout=5) as plain,
-        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
-    ):
-        sock.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        said = sock.recv(65536)
-        assert said
-        assert not said.startswith(b"HTTP/1.1 401")
+    said = b"HTTP/1.1 401, or the connection ends"
+    with suppress(OSError), socket.create_connection(("127.0.0.1", shared.port), 5) as plain:
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+            sock.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            said = sock.recv(65536) or said
+    assert said.startswith(b"HTTP/1.1 401")
 
 
 def test_the_doors_listen_on_this_machine_alone_and_files_are_the_owners(shared: Bed) -> None:
@@ -139,14 +137,14 @@ def test_the_doors_listen_on_this_machine_alone_and_files_are_the_owners(shared:
 
 def test_half_open_and_slow_connections_harm_nobody(shared: Bed) -> None:
     with unharmed(shared), ExitStack() as stack:
-        for number in range(600):
+        for number in range(300):
             sock = socket.create_connection(("127.0.0.1", shared.port), timeout=5)
             stack.callback(sock.close)
             if number % 3 == 1:
                 sock.sendall(b"\x16\x03\x01\x02\x00\x01\x00")  # the beginning of a greeting
             elif number % 3 == 2:
                 sock.sendall(b"GET / HTTP/1.1\r\n\r\n")  # no TLS at all
-        for _ in range(60):
+        for _ in range(30):
             plain = socket.create_connection(("127.0.0.1", shared.port), timeout=5)
             slow = shared.tls().wrap_socket(plain, server_hostname="127.0.0.1")
             stack.callback(slow.close)
@@ -156,11 +154,23 @@ def test_half_open_and_slow_connections_harm_nobody(shared: Bed) -> None:
         assert time.monotonic() - began < 3
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets us set a process's limits")
 def test_more_connections_than_it_may_have_files_are_outlived(shared: Bed) -> None:
-    with unharmed(shared), ExitStack() as stack:
-        for _ in range(900):
-            stack.callback(socket.create_connection(("127.0.0.1", shared.port), timeout=5).close)
-        shared.get(MAPS)
+    import resource
+
+    files = len(os.listdir(f"/proc/{shared.pid}/fd"))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    was = resource.prlimit(shared.pid, resource.RLIMIT_NOFILE, (files + 50, hard))
+    try:
+        with ExitStack() as stack:
+            for _ in range(200):
+                sock = socket.create_connection(("127.0.0.1", shared.port), timeout=5)
+                stack.callback(sock.close)
+            eventually(lambda: len(os.listdir(f"/proc/{shared.pid}/fd")) >= files + 50)
+        with unharmed(shared), shared.client() as client:
+            client.json("POST", MAPS, config_map("after-the-flood"))
+    finally:
+        resource.prlimit(shared.pid, resource.RLIMIT_NOFILE, was)
 
 
 BODIES = {
