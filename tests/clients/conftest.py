@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kubernetes import client, config, watch
 
+from tests.clients.packages import client, config, watch
 from tests.clients.pods import Pods
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubernetes import watch
+from tests.clients.packages import watch
 
 SECONDS = 60
 """How long a pod may take to be what a test waits for."""

@@ -8,16 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import dynamic
-from kubernetes.dynamic.exceptions import (
-    ConflictError,
-    NotFoundError,
-    ResourceNotFoundError,
-    UnprocessibleEntityError,
-)
+
+from tests.clients.packages import dynamic
 
 pytestmark = pytest.mark.cluster
 Fresh = Callable[[str], str]
+refusals = dynamic.exceptions
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +91,7 @@ def test_kinds_are_found_by_any_of_their_names(kinds: Any) -> None:
         found = kinds.resources.search(api_version="v1", **names)
         assert "pods" in {item.name for item in found}
     assert kinds.resources.get(api_version="apps/v1", kind="Deployment").namespaced
-    with pytest.raises(ResourceNotFoundError):
+    with pytest.raises(refusals.ResourceNotFoundError):
         kinds.resources.get(api_version="v1", kind="Nothing")
 
 
@@ -113,7 +109,7 @@ def test_a_custom_object_lives_as_others_do(lamps: Any, namespace: str, fresh: F
     name = fresh("lamp")
     made = lamps.create(body=lamp(lamps, name), namespace=namespace)
     assert made.spec.to_dict() == {"place": "hall", "watts": 40}
-    with pytest.raises(ConflictError):
+    with pytest.raises(refusals.ConflictError):
         lamps.create(body=lamp(lamps, name), namespace=namespace)
     patched = lamps.patch(
         name=name,
@@ -131,14 +127,14 @@ def test_a_custom_object_lives_as_others_do(lamps: Any, namespace: str, fresh: F
     read = lamps.get(name=name, namespace=namespace)
     assert (read.spec.watts, read.status.lit, read.metadata.generation) == (60, True, 2)
     lamps.delete(name=name, namespace=namespace)
-    with pytest.raises(NotFoundError):
+    with pytest.raises(refusals.NotFoundError):
         lamps.get(name=name, namespace=namespace)
 
 
 def test_a_schema_refuses_what_it_does_not_allow(lamps: Any, namespace: str, fresh: Fresh) -> None:
     body = lamp(lamps, fresh("lamp"), watts=0)
     del body["spec"]["place"]
-    with pytest.raises(UnprocessibleEntityError) as caught:
+    with pytest.raises(refusals.UnprocessibleEntityError) as caught:
         lamps.create(body=body, namespace=namespace)
     assert "spec.place: Required value" in caught.value.summary()
     assert "spec.watts" in caught.value.summary()

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 import yaml
-from kubernetes import client
+
+from tests.clients.packages import client
 
 pytestmark = pytest.mark.cluster
 Fresh = Callable[[str], str]

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from kubernetes import client
 
+from tests.clients.packages import client
 from tests.clients.pods import Pods
 
 pytestmark = pytest.mark.cluster

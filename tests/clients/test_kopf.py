@@ -14,8 +14,8 @@ from typing import Any
 
 import kopf
 import pytest
-from kubernetes import client, watch
-from kubernetes.client.exceptions import ApiException
+
+from tests.clients.packages import ApiException, client, watch
 
 pytestmark = pytest.mark.cluster
 FINALIZER = "tests.kindling.dev/finalizer"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
+from importlib import import_module
 from typing import Any
 
 import pytest
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
-from kubernetes.leaderelection import electionconfig, leaderelection
-from kubernetes.leaderelection.resourcelock.leaselock import LeaseLock
+
+from tests.clients.packages import ApiException, client
 
 pytestmark = pytest.mark.cluster
 
@@ -19,46 +18,47 @@ def test_one_leads_and_the_other_follows_when_it_is_gone(
     api: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     name = f"lead-{uuid.uuid4().hex[:6]}"
-    leads = {who: threading.Event() for who in ("one", "two")}
-    gone = threading.Event()
-    threads = []
+    elections: Any = import_module("kubernetes.leaderelection.leaderelection")
+    settings: Any = import_module("kubernetes.leaderelection.electionconfig")
+    lock: Any = import_module("kubernetes.leaderelection.resourcelock.leaselock").LeaseLock
+    gone: set[str] = set()
+    write = lock.update
 
-    class Mortal(LeaseLock):
-        """A candidate that renews nothing once it is told to be gone."""
+    def update(candidate: Any, *arguments: Any, **named: Any) -> bool:
+        """Renew the lease, unless this candidate is meant to be gone."""
+        return candidate.identity not in gone and bool(write(candidate, *arguments, **named))
 
-        def update(self, name: str, namespace: str, updated_record: Any) -> bool:
-            if self.identity == "one" and gone.is_set():
-                return False
-            return bool(super().update(name, namespace, updated_record))
+    monkeypatch.setattr(lock, "update", update)
 
-    for who, started in leads.items():
-        settings = electionconfig.Config(
-            Mortal(name, namespace, who),
+    def stand(who: str) -> tuple[threading.Event, threading.Thread]:
+        leads = threading.Event()
+        config = settings.Config(
+            lock(name, namespace, who),
             lease_duration=3,
             renew_deadline=2,
             retry_period=1,
-            onstarted_leading=lambda *_, started=started: started.set(),
+            onstarted_leading=lambda *_: leads.set(),
             onstopped_leading=lambda: None,
         )
-        run = leaderelection.LeaderElection(settings).run
+        run = elections.LeaderElection(config).run
         thread = threading.Thread(target=run, daemon=True, name=f"candidate {who}")
         thread.start()
-        threads.append(thread)
-        if who == "one":
-            assert started.wait(10)
-    assert not leads["two"].wait(4)  # longer than the lease: it is renewed
+        return leads, thread
+
     leases = client.CoordinationV1Api(api)
+    one, first = stand("one")
+    assert one.wait(10)
+    two, second = stand("two")
+    assert not two.wait(4)  # longer than the lease: it is renewed
     lease = leases.read_namespaced_lease(name, namespace)
     assert (lease.spec.holder_identity, lease.spec.lease_duration_seconds) == ("one", 3)
     assert lease.spec.renew_time.tzinfo is not None
-    gone.set()
-    assert leads["two"].wait(15)
+    gone.add("one")
+    assert two.wait(15)
     assert leases.read_namespaced_lease(name, namespace).spec.holder_identity == "two"
-    leases.delete_namespaced_lease(name, namespace)
-    monkeypatch.setattr(Mortal, "create", lambda *_, **__: False)
-    monkeypatch.setattr(Mortal, "update", lambda *_, **__: False)
-    for thread in threads:
-        thread.join(10)
+    gone.add("two")
+    for thread in (first, second):
+        thread.join(15)
         assert not thread.is_alive()
 
 

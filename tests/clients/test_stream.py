@@ -9,10 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from kubernetes import watch
-from kubernetes.client.exceptions import ApiException
-from kubernetes.stream import portforward, stream
 
+from tests.clients.packages import ApiException, stream, watch
 from tests.clients.pods import Pods
 
 pytestmark = pytest.mark.cluster
@@ -35,7 +33,7 @@ def server(pods: Pods) -> Iterator[str]:
 
 def run(core: Any, namespace: str, *command: str, **settings: Any) -> Any:
     """A command's stream, open until the caller closes it."""
-    return stream(
+    return stream.stream(
         core.connect_get_namespaced_pod_exec,
         "server",
         namespace,
@@ -108,7 +106,7 @@ class TestCommands:
 
     def test_a_pod_that_is_not_there_is_not_found(self, core: Any, namespace: str) -> None:
         with pytest.raises(ApiException) as caught:
-            stream(
+            stream.stream(
                 core.connect_get_namespaced_pod_exec,
                 "absent",
                 namespace,
@@ -134,7 +132,7 @@ class TestPorts:
     def test_a_page_is_read_through_a_forwarded_port(
         self, core: Any, namespace: str, server: str
     ) -> None:
-        forward = portforward(
+        forward = stream.portforward(
             core.connect_get_namespaced_pod_portforward, server, namespace, ports="8080"
         )
         request = http.client.HTTPConnection("127.0.0.1", 8080)
@@ -150,7 +148,7 @@ class TestPorts:
     def test_a_port_that_nobody_serves_says_so(
         self, core: Any, namespace: str, server: str
     ) -> None:
-        forward = portforward(
+        forward = stream.portforward(
             core.connect_get_namespaced_pod_portforward, server, namespace, ports="8081"
         )
         plug = forward.socket(8081)

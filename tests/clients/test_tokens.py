@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from kubernetes import client
-from kubernetes.client.exceptions import ApiException
 
+from tests.clients.packages import ApiException, client
 from tests.clients.pods import Pods
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("embedded")]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kubernetes import client, utils, watch
-from kubernetes.client.exceptions import ApiException
+
+from tests.clients.packages import ApiException, client, utils, watch
 
 pytestmark = pytest.mark.cluster
 Fresh = Callable[[str], str]

@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from kubernetes import watch
-from kubernetes.client.exceptions import ApiException
-from kubernetes.informer import SharedInformer
+
+from tests.clients.packages import ApiException, informer, watch
 
 pytestmark = pytest.mark.cluster
 Fresh = Callable[[str], str]
@@ -151,7 +150,7 @@ def test_a_watch_of_one_object_by_field_sees_no_other(
 def test_an_informer_has_what_the_cluster_has(core: Any, namespace: str, fresh: Fresh) -> None:
     label = fresh("set")
     make(core, namespace, f"{label}-before", label)
-    informer = SharedInformer(
+    keeper = informer.SharedInformer(
         core.list_namespaced_config_map, namespace=namespace, label_selector=f"set={label}"
     )
     changed = threading.Event()
@@ -165,17 +164,17 @@ def test_an_informer_has_what_the_cluster_has(core: Any, namespace: str, fresh: 
         return add
 
     for kind in ("ADDED", "MODIFIED", "DELETED"):
-        informer.add_event_handler(kind, tell(kind))
-    informer.start()
+        keeper.add_event_handler(kind, tell(kind))
+    keeper.start()
     try:
-        _await(changed, lambda: len(informer.cache.list()) == 1)
+        _await(changed, lambda: len(keeper.cache.list()) == 1)
         make(core, namespace, f"{label}-after", label)
-        _await(changed, lambda: len(informer.cache.list()) == 2)
+        _await(changed, lambda: len(keeper.cache.list()) == 2)
         core.delete_namespaced_config_map(f"{label}-before", namespace)
         _await(changed, lambda: ("DELETED", f"{label}-before") in told)
-        assert [item.metadata.name for item in informer.cache.list()] == [f"{label}-after"]
+        assert [item.metadata.name for item in keeper.cache.list()] == [f"{label}-after"]
     finally:
-        informer.stop()
+        keeper.stop()
 
 
 def _await(changed: threading.Event, holds: Callable[[], bool]) -> None:
