@@ -185,7 +185,7 @@ def _ingress(told: Mapping[str, Any]) -> Ingress | None:
         path_type=told["pathType"],
         class_name=told.get("ingressClassName") or None,
         tls_secret=tls.get("secretName", ""),
-        tls_hosts=tuple(tls.get("hosts", ())) or ((host,) if host else ()),
+        tls_hosts=tuple(tls.get("hosts", ())) or ((host,) if host and tls else ()),
         annotations=told.get("annotations", {}),
     )
 

@@ -172,14 +172,15 @@ def schema_of(obj: Obj) -> Schema:
     """The schema by which the embedded cluster takes an object."""
     group, _, version = obj["apiVersion"].rpartition("/")
     kind = obj["kind"]
-    if row := BUILTIN.get((group, version, kind)):
-        return catalog().of(row)
+    for row in BUILTIN.values():
+        if (row.group, row.version, row.kind) == (group, version, kind):
+            return catalog().of(row)
     return catalog().of(ResourceType(group, version, kind, kind.lower() + "s", custom=True))
 
 
 def stored(obj: Obj) -> Obj:
     """An object as a server holds it: with a namespace, and defaults filled in."""
-    placed = obj | {"metadata": {"namespace": "default"} | obj["metadata"]}
+    placed = obj | {"metadata": {"namespace": "default", "uid": "0f1e"} | obj["metadata"]}
     pruned, unknown = schema_of(placed).prune(placed)
     assert unknown == ()
     return schema_of(placed).default(pruned)

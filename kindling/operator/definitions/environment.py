@@ -2,8 +2,9 @@
 
 Every field, default and limit is upstream's (kindling-sh/kindling, `api/v1alpha1`), so that its
 manifests apply unchanged. What we add is optional: `name` of a dependency, which tells two of one
-type apart, the health check `tcp`, and `observedGeneration`. The rules refuse only what could never
-have run: a name that no Service can have.
+type apart, the health check `tcp`, and `observedGeneration`. Rules and limits beyond upstream's
+refuse only what could never have run: a name that no Service can have, a path that no Ingress
+takes.
 """
 
 from __future__ import annotations
@@ -112,8 +113,8 @@ def _deployment() -> Schema:
             ),
             "path": text("Where HTTP asks.", default="/healthz"),
             "port": port("Where it is asked; the container's port if not given."),
-            "initialDelaySeconds": integer(default=5),
-            "periodSeconds": integer(default=10),
+            "initialDelaySeconds": integer(default=5, minimum=0),
+            "periodSeconds": integer(default=10, minimum=0),
         }
     )
     return record(
@@ -160,7 +161,16 @@ def _ingress() -> Schema:
             "ingressClassName": text(),
             "tls": tls,
             "annotations": mapping(text()),
-        }
+        },
+        **{
+            "x-kubernetes-validations": [
+                rule(
+                    "!self.enabled || self.pathType == 'ImplementationSpecific' "
+                    "|| self.path.startsWith('/')",
+                    "path must begin with a slash",
+                )
+            ]
+        },
     )
 
 
@@ -170,14 +180,17 @@ def _dependency() -> Schema:
             "type": text("Which service.", enum=list(DEPENDENCY_TYPES)),
             "name": text(
                 "Its name within the environment; the type if not given.",
-                pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+                pattern="^[a-z]([-a-z0-9]*[a-z0-9])?$",
                 maxLength=40,
             ),
             "version": text("The tag of the default image."),
             "image": text("Another image; `version` is not looked at then."),
             "port": port("Where it listens; the type's own port if not given."),
             "env": env_vars("Variables of its container; they win over the type's."),
-            "envVarName": text("Which variable of the application holds the URL."),
+            "envVarName": text(
+                "Which variable of the application holds the URL.",
+                pattern="^([-._a-zA-Z][-._a-zA-Z0-9]*)?$",
+            ),
             "storageSize": quantity("How large a volume keeps its data; none if not given."),
             "resources": resources(),
         },

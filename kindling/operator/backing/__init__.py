@@ -1,0 +1,1 @@
+"""The fifteen kinds of backing service that an environment may depend on."""
