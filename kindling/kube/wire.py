@@ -166,7 +166,7 @@ class Wire:
             raise error_of_exception(error, doing, self.server) from error
         finally:
             if response is not None:
-                response.close()
+                _hang_up(response)
 
     async def websocket(
         self, path: str, doing: str, *, params: Params = (), protocol: str, timeout: float
@@ -280,6 +280,16 @@ class Wire:
             return ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """End a stream at once. Closing alone would wait for the server's TLS farewell, which the
+    session no longer keeps track of, so that the socket could outlive it."""
+    connection = response.connection
+    transport = connection.transport if connection is not None else None
+    response.close()
+    if transport is not None:
+        transport.abort()
 
 
 def _authorization(credentials: Credentials) -> dict[str, str]:
