@@ -149,6 +149,12 @@ class ApiServer:
 
     async def _serve_resource(self, exchange: Exchange, target: Target) -> None:
         resource = self._api.resource(target.group, target.version, target.plural)
+        if resource is None and target.version not in self._discovery.groups().get(
+            target.group, {}
+        ):
+            # As the real server says of groups it does not have: clients add what they asked for.
+            await exchange.reply(b"404 page not found\n", "text/plain; charset=utf-8", 404)
+            return
         if resource is None or (target.namespace and not resource.namespaced):
             raise _no_such_resource()
         if "list" not in resource.verbs:

@@ -209,8 +209,9 @@ class Exchange:
 
     async def _start(self, status: int, headers: list[tuple[bytes, bytes]]) -> None:
         self.status = status
+        kept = any(name == b"cache-control" for name, _ in headers)
         out = [
-            (b"cache-control", b"no-cache, private"),
+            *(() if kept else ((b"cache-control", b"no-cache, private"),)),
             (b"date", _date()),
             *((b"warning", _warning(text)) for text in _bounded(self.warnings)),
             *headers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 
 import orjson
@@ -99,11 +100,12 @@ class OpenApi:
         raise _missing()
 
     def _stamp(self, rows: Sequence[ResourceType]) -> str:
-        """The same as long as the document is."""
+        """The same as long as the document is: clients keep what they got under it for a year."""
+        from kindling import __version__
         from kindling.cluster.model.resource import builtin
 
         definitions = builtin("customresourcedefinitions", "apiextensions.k8s.io")
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(__version__.encode())
         for row in rows:
             digest.update(f"{row.api_version} {row.plural}\n".encode())
             if row.custom and (definition := self._api.get(definitions, row.key)) is not None:
@@ -124,8 +126,14 @@ class OpenApi:
         etag = f'"{stamp}"'
         headers = [(b"etag", etag.encode()), (b"vary", b"Accept")]
         asked = exchange.query.text("hash")
-        if asked == stamp:
-            headers.append((b"expires", b"Thu, 31 Dec 2099 23:59:59 GMT"))
+        if asked and asked != stamp:
+            address = f"{exchange.scope['path']}?hash={stamp}"
+            await exchange.reply(b"", form, 301, [*headers, (b"location", address.encode())])
+            return
+        if asked:
+            ends = formatdate(time.time() + _YEAR, usegmt=True)
+            headers.append((b"cache-control", b"public, immutable"))
+            headers.append((b"expires", ends.encode()))
         if exchange.headers.get("if-none-match") == etag:
             await exchange.reply(b"", form, 304, headers)
         else:

@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 import structlog
 
+from kindling.cluster.runtime.listening import shedding
+
 __all__ = ["Application", "Serving", "loopback_socket"]
 
 Message = MutableMapping[str, Any]
@@ -25,9 +27,6 @@ _IDLE = 120
 """Seconds that a connection is kept for the client's next request, a little more than Go's own."""
 _TLS_BUFFER = 32 << 10
 """Twice the largest record of TLS."""
-_WAITING, _ACCEPTED_AT_ONCE = 1024, 32
-"""Connections. asyncio takes its `backlog` for both; but when there are no descriptors left, it
-fails and says so that many times each second."""
 _GRACE = 2.0
 """Seconds for running requests when the server ends."""
 
@@ -74,7 +73,7 @@ class Serving:
         tls: ssl.SSLContext | None,
     ) -> None:
         self._app = app
-        self._sockets = list(sockets)
+        self._sockets = [shedding(sock) for sock in sockets]
         self._tls = tls
         self._listeners: list[asyncio.Server] = []
         self._state: Any = None
@@ -137,11 +136,10 @@ class Serving:
                 connection,
                 sock=listener,
                 ssl=self._tls,
-                backlog=_ACCEPTED_AT_ONCE,
+                backlog=1024,
                 ssl_handshake_timeout=handshake,
                 ssl_shutdown_timeout=1.0 if self._tls is not None else None,
             )
-            listener.listen(_WAITING)
             self._listeners.append(server)
         _log.debug("api listening", ports=self.ports)
 

@@ -139,6 +139,16 @@ async def test_an_autoscaler_is_one_object_in_both_of_its_versions(cluster: Clus
     )
 
 
+async def test_a_group_that_is_not_there_is_no_page(cluster: Cluster) -> None:
+    status, headers, body = await cluster.request("GET", "/apis/nope.example.com/v1/gizmos")
+    assert (status, headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    assert body == b"404 page not found\n"
+    said = await cluster.kubectl("get", "--raw", "/apis/nope.example.com/v1/gizmos", code=1)
+    assert (
+        said == "Error from server (NotFound): the server could not find the requested resource\n"
+    )
+
+
 async def test_a_scale_is_shown_as_one(cluster: Cluster) -> None:
     run = cluster.kubectl
     await run("create", "deployment", "web", "--image=x", "--replicas=3")

@@ -8,6 +8,7 @@ import pytest
 
 from kindling.cluster.model.resource import BUILTIN
 from kindling.cluster.schema.catalog import Catalog
+from kindling.cluster.schema.openapi import enums
 from tests.cluster.schema.widgets import WIDGETS, Widgets
 
 ROWS = list(BUILTIN.values())
@@ -66,6 +67,21 @@ def test_a_custom_kind_is_published_with_its_envelope() -> None:
     assert references(document) <= {
         f"#/components/schemas/{name}" for name in document["components"]["schemas"]
     }
+
+
+def test_enumerations_are_those_that_validation_knows(catalog: Catalog) -> None:
+    """Each one names a field that there is, and none is told of a field that takes anything."""
+    found = {}
+    for group, version in VERSIONS:
+        schemas = catalog.openapi_v3(group, version, ROWS)["components"]["schemas"]
+        for name, told in schemas.items():
+            for field, node in (told.get("properties") or {}).items():
+                if "enum" in node:
+                    assert node["type"] == "string"
+                    assert node["enum"] == sorted(node["enum"])
+                    found[f"{name.removeprefix('io.k8s.api.')}.{field}"] = node["enum"]
+    assert found.keys() == enums._TABLE.keys()
+    assert found["core.v1.PodSpec.restartPolicy"] == ["Always", "Never", "OnFailure"]
 
 
 def test_only_built_in_kinds_take_strategic_patches() -> None:

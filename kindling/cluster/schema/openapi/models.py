@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kindling.cluster.schema import definitions
+from kindling.cluster.schema.openapi.enums import enum_of
 
 __all__ = ["META", "closure", "custom_name", "definition_v2", "definition_v3", "expand_v3"]
 
@@ -47,7 +48,11 @@ def definition_v3(name: str) -> dict[str, Any]:
     if name in _EITHER:
         prose = definitions.descriptions(name).get("")
         return ({"description": prose} if prose else {}) | {"oneOf": _EITHER[name]}
-    return _described(name, _refer_v3)
+    out = _described(name, _refer_v3)
+    for field, node in (out.get("properties") or {}).items():
+        if values := enum_of(name, field):
+            node["enum"] = values
+    return out
 
 
 def _described(name: str, refer: Callable[[Any, str], Any]) -> dict[str, Any]:
