@@ -236,11 +236,17 @@ class Following:
 
     def _standing(self, ref: ObjectRef) -> Standing:
         workload = self._watch.workloads.get(ref)
-        if workload is None:
-            if ref in self._ended:
-                text = "completed and gone"
-                return Standing(Progress.READY, text, self._ended[ref], ended=True)
-            return Standing(Progress.FAILED, f"{ref} was deleted")
+        if workload is not None:
+            return self._assess(ref, workload)
+        if last := self._watch.last.get(ref):
+            # A Job may have completed and removed itself before anybody looked.
+            self._assess(ref, last)
+        if ref in self._ended:
+            text = "completed and gone"
+            return Standing(Progress.READY, text, self._ended[ref], ended=True)
+        return Standing(Progress.FAILED, f"{ref} was deleted")
+
+    def _assess(self, ref: ObjectRef, workload: Object) -> Standing:
         if ref.kind == "Job":
             self._ended.pop(ref, None)
         standing = assess(

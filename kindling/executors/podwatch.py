@@ -35,6 +35,8 @@ class PodWatch:
         self.changed = asyncio.Event()
         self.error: Exception | None = None
         self.workloads: dict[ObjectRef, Object | None] = {}
+        self.last: dict[ObjectRef, Object] = {}
+        """Workloads that were deleted, as they were in the end."""
         self._cluster = cluster
         self._refs = refs
         self._selectors = selectors
@@ -170,7 +172,10 @@ class PodWatch:
             if event.kind is EventKind.SYNCED:
                 self.workloads[ref] = event.items[0] if event.items else None
             else:
-                self.workloads[ref] = None if event.kind is EventKind.DELETED else event.object
+                deleted = event.kind is EventKind.DELETED
+                self.workloads[ref] = None if deleted else event.object
+                if deleted:
+                    self.last[ref] = event.object
 
         fields = (("metadata.name", ref.name),)
         known = self.workloads.get(ref)

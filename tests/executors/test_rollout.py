@@ -456,3 +456,31 @@ async def test_a_workload_that_somebody_deletes_is_told(stage: Stage) -> None:
         stage.fake.remove(REF)
         await stage.settle()
         assert "Deployment/web in default was deleted" in failed(task).failure.summary
+
+
+@pytest.mark.parametrize("condition", ["Complete", "Failed", ""])
+async def test_a_job_that_went_before_anybody_looked_is_judged_by_its_last_state(
+    stage: Stage, condition: str
+) -> None:
+    """Its last change and its removal may come in one breath, where `ttlSecondsAfterFinished` is
+    0."""
+    ref = ObjectRef("batch/v1", "Job", "migrate", "default")
+    stage.fake.put(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "migrate", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": LABELS}, "template": {}},
+        }
+    )
+    spec = RolloutSpec("apply:web", (ref,), readiness=Readiness.SUCCEEDED)
+    async with stage.running(stage.world.job(Kind.ROLLOUT, spec, once=True)) as task:
+        assert not task.done()
+        if condition:
+            stage.fake.set_status(ref, {"conditions": [{"type": condition, "status": "True"}]})
+        stage.fake.remove(ref)
+        await stage.settle()
+        if condition == "Complete":
+            done(task)
+        else:
+            assert "was deleted" in failed(task).failure.summary
