@@ -140,8 +140,8 @@ async def running(home: ClusterHome, runtime: Runtime) -> AsyncIterator[Settings
         text = yaml.safe_dump(document, sort_keys=False).encode()
         if not home.kubeconfig.is_file() or home.kubeconfig.read_bytes() != text:
             write_private(home.kubeconfig, text)
-        # What was made so far stays: the collector need not look at it again and again.
-        gc.collect()
+        # What was made so far stays: the collector, which has rested until now, need not look at
+        # it at all.
         gc.freeze()
         gc.enable()
         yield settings

@@ -17,7 +17,6 @@ from kindling.cluster.images import engine_shapes as shapes
 from kindling.cluster.images.asgi import Receive, Request, Scope, Send, lifespan
 from kindling.cluster.images.blobs import BlobError
 from kindling.cluster.images.dockerfile import DockerfileError
-from kindling.cluster.images.engine_build import build_from_request
 from kindling.cluster.images.manifest import ManifestError
 from kindling.cluster.images.protocol import Image, PullError
 from kindling.cluster.images.push import push_image
@@ -241,6 +240,9 @@ class EngineApi:
     # Long answers --------------------------------------------------------------------------------
 
     async def _build(self, request: Request) -> None:
+        # Half of this room, which a start need not wait for.
+        from kindling.cluster.images.engine_build import build_from_request
+
         async def work(tell: Tell) -> None:
             await build_from_request(self._store, self._runtime, request, tell)
 
