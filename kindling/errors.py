@@ -58,8 +58,7 @@ class KindlingError(Exception):
     def render(self) -> str:
         """The text as a terminal shows it, without colour."""
         lines = [self.message, *(f"  {line}" for line in self.details)]
-        if self.hint:
-            lines.append(f"  {self.hint}")
+        lines += [f"  {line}" for line in self.hint.splitlines()]
         return "\n".join(lines)
 
 

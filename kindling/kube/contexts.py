@@ -210,7 +210,7 @@ def check_allowed(context: KubeContext, allowed: Sequence[str]) -> None:
         hint=(
             "If kindling may deploy to it, add this line to the Kindlingfile:\n"
             f'  allow_k8s_contexts("{context.name}")\n'
-            "Without any other cluster, this one takes the embedded cluster:\n"
+            "To take the embedded cluster, whatever the current context is, add this one:\n"
             '  cluster(provider = "embedded")'
         ),
     )

@@ -137,6 +137,8 @@ def test_a_cluster_that_is_not_local_must_be_allowed_by_name(local: Kubeconfig) 
     with pytest.raises(ContextNotAllowedError) as caught:
         choose_target(local, "context", "prod")
     assert 'allow_k8s_contexts("prod")' in caught.value.hint
+    assert 'cluster(provider = "embedded")' in caught.value.hint
+    assert all(line.startswith("  ") for line in caught.value.render().splitlines()[1:])
     assert choose_target(local, "context", "prod", ["prod"]).context.name == "prod"
     check_allowed(local.find("kind-dev"), [])
 
