@@ -60,18 +60,15 @@ _SAFE = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and nothing that looks like one, so that no hash spells a word."""
 
 
-def safe_hash(value: Any, collisions: int | None = None, length: int = 10) -> str:
+def safe_hash(value: Any, collisions: int | None = None) -> str:
     """A short name for a JSON value that is the same today and tomorrow; another one for each
-    number of collisions."""
+    number of collisions. As in Kubernetes it is a number of 32 bits, so that only ten of the
+    letters occur in it."""
     data = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     if collisions is not None:
         data += b"#%d" % collisions
-    number = int.from_bytes(hashlib.sha256(data).digest()[:8], "big")
-    letters = []
-    for _ in range(length):
-        number, rest = divmod(number, len(_SAFE))
-        letters.append(_SAFE[rest])
-    return "".join(letters)
+    number = int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
+    return "".join(_SAFE[ord(digit) % len(_SAFE)] for digit in str(number))
 
 
 def same_template(first: Obj, second: Obj) -> bool:

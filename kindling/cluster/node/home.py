@@ -41,6 +41,8 @@ class PodHome:
         )
         self._places: Mapping[str, VolumePlace] = {}
         self._ports: asyncio.Task[None] | None = None
+        self.address = ""
+        """Of the pod, once it has had a sandbox: a pod that is over still tells it."""
 
     def facts(self) -> PodFacts:
         address = self.sandbox.address if self.sandbox else ""
@@ -86,6 +88,7 @@ class PodHome:
         if any(host_ports(pod())):
             await self._open_ports(pod(), sandbox.address, tasks)
         self.sandbox = sandbox
+        self.address = sandbox.address
 
     def refresh(self, pod: Obj) -> float | None:
         """Bring the volumes up to date; the moment at which that is due again, on the monotonic

@@ -153,9 +153,7 @@ def _conditions(
             or (slot.role is Role.SIDECAR and not slot.started)
         ]
         message = f"containers with incomplete status: [{' '.join(names)}]"
-        if finished == "PodFailed":
-            put("Initialized", False, "PodFailed")
-        elif names:
+        if names:
             put("Initialized", False, "ContainersNotInitialized", message)
         else:
             put("Initialized", True)

@@ -42,7 +42,7 @@ class Streaming:
         try:
             return await run.container.exec(request)
         except (StartError, OSError) as error:
-            text = f"error executing command in container: {error}"
+            text = f"Internal error occurred: error executing command in container: {error}"
             raise ApiError(500, "InternalError", text) from error
 
     async def attach(

@@ -348,7 +348,7 @@ class PodWorker:
     def _status(self, pod: Obj) -> Obj:
         view = PodView(
             host_address=self._site.runtime.node_address,
-            address=self.home.sandbox.address if self.home.sandbox else "",
+            address=self.home.address,
             has_sandbox=self.home.sandbox is not None,
             initialized=self._initialized,
             ending=self._ended,

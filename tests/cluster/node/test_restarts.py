@@ -126,6 +126,9 @@ async def test_a_failed_init_container_of_a_pod_that_never_restarts_fails_it(bed
     bed.process().exit(7)
     await bed.phase("Failed")
     assert bed.entry()["state"] == {"waiting": {"reason": "PodInitializing"}}
+    told = bed.condition("Initialized")
+    assert told["reason"] == "ContainersNotInitialized"
+    assert told["message"] == "containers with incomplete status: [init0]"
 
 
 async def test_a_sidecar_starts_before_and_ends_after(bed: Bed) -> None:
@@ -164,6 +167,7 @@ async def test_a_start_error_ends_a_pod_that_never_restarts(bed: Bed) -> None:
     await bed.pod(containers=[{"command": ["nowhere"]}], restartPolicy="Never")
     await bed.phase("Failed")
     assert bed.entry()["state"]["terminated"]["reason"] == "StartError"
+    assert bed.status()["podIP"]
 
 
 async def test_a_sandbox_that_fails_is_tried_again(bed: Bed) -> None:
