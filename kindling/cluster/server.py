@@ -18,6 +18,7 @@ import gc
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 import time
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from kindling.cluster.runtime.protocol import Runtime
 
 __all__ = ["main"]
+
+_FILES = 65_536
 
 
 async def _serve(home: ClusterHome, tell: Callable[[str], None], began: float) -> None:
@@ -108,6 +111,16 @@ def _configure_log() -> None:
     )
 
 
+def _allow_many_files() -> None:
+    """As many descriptors as we may have: a thousand, which is what many systems begin with, is
+    soon gone with one for each connection and three for each container."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def main(arguments: list[str]) -> int:
     """Run the cluster of a folder until SIGTERM; the exit code."""
     began = time.monotonic()
@@ -126,6 +139,7 @@ def main(arguments: list[str]) -> int:
 
     if pipe != -1:
         os.set_inheritable(pipe, False)
+    _allow_many_files()
     lock = SessionLock(folder, command="kindling cluster start", at=time.time())
     try:
         lock.acquire()

@@ -22,6 +22,7 @@ from kindling.cluster.model.resource import builtin
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.network.endpoints import SERVICES, Endpoint, endpoints_of, service_port
 from kindling.cluster.network.rules import Backend, Rule, choose, rules_of
+from kindling.cluster.runtime.listening import shedding
 from kindling.cluster.runtime.protocol import Runtime
 
 __all__ = ["IngressProxy"]
@@ -53,8 +54,8 @@ class IngressProxy:
     def __init__(self, api: Api, runtime: Runtime, listening: socket.socket) -> None:
         self._api = api
         self._runtime = runtime
-        self._socket = listening
-        self._port = int(listening.getsockname()[1])
+        self._socket = shedding(listening)
+        self._port = int(self._socket.getsockname()[1])
         self._turns: dict[Backend, Iterator[int]] = {}
         self._rules: tuple[Rule, ...] = ()
 

@@ -11,6 +11,8 @@ import contextlib
 import socket
 from collections.abc import Callable
 
+from kindling.cluster.runtime.listening import shedding
+
 __all__ = ["Listener", "Side", "connect_pair"]
 
 
@@ -121,7 +123,7 @@ class Listener:
         listening: socket.socket,
         target: Callable[[str], tuple[socket.socket, tuple[str, int]] | None],
     ) -> None:
-        self._socket = listening
+        self._socket = shedding(listening)
         self._target = target
         self._server: asyncio.Server | None = None
         self._joining: set[asyncio.Task[None]] = set()

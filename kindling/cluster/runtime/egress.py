@@ -14,6 +14,8 @@ import socket
 import struct
 from typing import cast
 
+from kindling.cluster.runtime.listening import shedding
+
 __all__ = ["Egress"]
 
 _ORIGINAL_DESTINATION = 80  # SO_ORIGINAL_DST
@@ -33,8 +35,8 @@ class Egress:
             sock.set_inheritable(False)
         self._questions = questions
         self._asked: list[asyncio.DatagramTransport] = []
-        self._listener = listener
-        self._port: int = listener.getsockname()[1]
+        self._listener = shedding(listener)
+        self._port: int = self._listener.getsockname()[1]
         self._server: asyncio.Server | None = None
         self._carrying: set[asyncio.Task[None]] = set()
 

@@ -49,9 +49,10 @@ async def test_answers_do_not_wait_for_acknowledgements(cluster: Cluster) -> Non
     sockets whose protocol was named, which those that come from elsewhere are not."""
     given = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     given.bind(("127.0.0.1", 0))
-    server = Serving(cluster.app, [given], tls=None)
-    await server.start()
-    assert given.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    with given.dup() as same:
+        server = Serving(cluster.app, [given], tls=None)
+        await server.start()
+        assert same.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     await server.close()
 
 

@@ -106,10 +106,13 @@ def test_another_authoritys_certificate_is_no_credential(shared: Bed, tmp_path: 
     context = ssl.create_default_context(cafile=str(shared.home.pki / "ca.crt"))
     context.load_cert_chain(str(other.admin_certificate), str(other.admin_key))
     said = b"HTTP/1.1 401, or the connection ends"
-    with suppress(OSError), socket.create_connection(("127.0.0.1", shared.port), 5) as plain:
-        with context.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
-            sock.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n")
-            said = sock.recv(65536) or said
+    with (
+        suppress(OSError),
+        socket.create_connection(("127.0.0.1", shared.port), 5) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as sock,
+    ):
+        sock.sendall(b"GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        said = sock.recv(65536) or said
     assert said.startswith(b"HTTP/1.1 401")
 
 

@@ -65,11 +65,12 @@ async def served(town: Town, app: App = web, *, ready: bool = True) -> AsyncIter
     seen = town.api.watch([INGRESSES])
     listening = socket.create_server(("127.0.0.1", 0))
     listening.setblocking(False)
+    port = int(listening.getsockname()[1])
     async with server, running(IngressProxy(town.api, town.runtime, listening).run()):
         async with asyncio.timeout(10):
             while not addressed(town):
                 await anext(seen)
-            yield int(listening.getsockname()[1])
+            yield port
 
 
 def addressed(town: Town) -> bool:
