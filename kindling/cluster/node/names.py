@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kindling.cluster.model.api import Obj
@@ -46,6 +46,14 @@ class Resolver:
             return cls.parse(path.read_text(encoding="utf-8", errors="replace"))
         except OSError:
             return cls()
+
+    def reached_from_pods(self, instead: str) -> Resolver:
+        """With `instead` in place of servers on this machine's loopback, such as that of
+        systemd-resolved: a pod has a loopback of its own."""
+        servers = [
+            instead if one.startswith("127.") or one == "::1" else one for one in self.nameservers
+        ]
+        return replace(self, nameservers=_unique(servers))
 
     def render(self) -> str:
         lines = []

@@ -75,6 +75,9 @@ class Node:
     async def start(self) -> None:
         """Register the node and take up its pods; returns when both are done."""
         self._folder.mkdir(parents=True, exist_ok=True)
+        resolver = Resolver.of_host()
+        if self._runtime.isolation.network:
+            resolver = resolver.reached_from_pods(self._dns_address)
         self._site = Site(
             name=self._name,
             folder=self._folder,
@@ -85,7 +88,7 @@ class Node:
             tokens=self._tokens,
             clock=self._clock,
             events=self._events,
-            resolver=Resolver.of_host(),
+            resolver=resolver,
             dns_address=self._dns_address,
             allocatable=allocatable_of(machine(self._folder)),
         )

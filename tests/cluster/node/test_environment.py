@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from kindling.cluster.images.protocol import ImageConfig
 from kindling.cluster.node.expansion import expand
+from kindling.cluster.node.names import Resolver, resolver_of
 from kindling.cluster.node.quantity import in_units, quantity
 from tests.cluster.node.bed import Bed
 
@@ -231,3 +232,11 @@ async def test_limits_groups_and_capabilities_reach_the_runtime(bed: Bed) -> Non
     sandbox = bed.fake.specs[bed.get()["metadata"]["uid"]]
     assert (sandbox.hostname, sandbox.shared_pids) == ("named", True)
     assert bed.status()["qosClass"]
+
+
+def test_a_name_server_on_this_machines_loopback_is_not_what_a_pod_asks() -> None:
+    """Of `dnsPolicy: Default`: a pod has a loopback of its own, and nobody answers there."""
+    host = Resolver.parse("nameserver 127.0.0.53\nnameserver ::1\nnameserver 9.9.9.9\n")
+    reached = host.reached_from_pods("10.198.0.10")
+    pod = {"metadata": {"namespace": "default"}, "spec": {"dnsPolicy": "Default"}}
+    assert resolver_of(pod, reached).nameservers == ("10.198.0.10", "9.9.9.9")
