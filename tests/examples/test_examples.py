@@ -108,18 +108,31 @@ def example(tmp_path: Path) -> Callable[[str], Example]:
     return copy
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what Go compiled is kept from test to test: its library alone takes a minute."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture
-def deployed(example: Callable[[str], Example]) -> Iterator[Callable[[str], Example]]:
+def deployed(
+    example: Callable[[str], Example], compiled: Path
+) -> Iterator[Callable[[str], Example]]:
     """As `example`; what it puts into the cluster is taken down again."""
     copies: list[Example] = []
 
     def copy(name: str) -> Example:
-        copies.append(example(name))
-        return copies[-1]
+        one = example(name)
+        copies.append(one)
+        if (compiled / name).exists():
+            (compiled / name).rename(one.folder / ".cache")
+        return one
 
     yield copy
     for one in copies:
         one.kindling("down")
+        if (one.folder / ".cache").exists():
+            (one.folder / ".cache").rename(compiled / one.folder.name)
 
 
 # handbook -----------------------------------------------------------------------------------------
