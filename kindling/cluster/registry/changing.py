@@ -28,6 +28,7 @@ from kindling.cluster.registry.incoming import (
     check_namespace,
     namespace_of,
     understood,
+    warn_of_name,
 )
 from kindling.cluster.registry.memory import Key, Memory
 from kindling.cluster.registry.names import generated_name
@@ -120,6 +121,7 @@ class Changing:
             obj = settled_definition(obj, others, self.now)
         obj = _trimmed(obj)
         self._validate(resource, obj, None)
+        warn_of_name(resource, obj["metadata"]["name"], options)
         key = self.place(resource, obj["metadata"]["name"], namespace)
         if resource.key == "services":
             obj = allocate(self._memory, key, obj)

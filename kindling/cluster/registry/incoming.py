@@ -19,8 +19,16 @@ from kindling.cluster.registry.deletion import namespace_refusal
 from kindling.cluster.registry.memory import Memory
 from kindling.cluster.registry.patches import unfit_patch
 from kindling.cluster.registry.strategies import needs_version
+from kindling.cluster.schema.names import dns_label
 
-__all__ = ["check_identity", "check_namespace", "metadata_of", "namespace_of", "understood"]
+__all__ = [
+    "check_identity",
+    "check_namespace",
+    "metadata_of",
+    "namespace_of",
+    "understood",
+    "warn_of_name",
+]
 
 
 def metadata_of(obj: Any) -> Obj:
@@ -94,6 +102,29 @@ def check_namespace(memory: Memory, resource: ResourceType, obj: Obj, namespace:
         raise not_found("namespaces", namespace)
     if found["metadata"].get("deletionTimestamp"):
         raise namespace_refusal(resource, obj["metadata"].get("name", ""), namespace)
+
+
+_IN_POD_NAMES = frozenset(
+    (
+        "cronjobs.batch",
+        "deployments.apps",
+        "jobs.batch",
+        "replicasets.apps",
+        "replicationcontrollers",
+    )
+)
+
+
+def warn_of_name(resource: ResourceType, name: str, options: WriteOptions) -> None:
+    """Say that a new object's name is a poor one for the host that a pod is."""
+    if options.warn is None or not (resource.key == "pods" or resource.key in _IN_POD_NAMES):
+        return
+    if found := dns_label(name):
+        used = "the Pod's hostname" if resource.key == "pods" else "Pod names and hostnames"
+        options.warn(
+            f"metadata.name: this is used in {used}, which can result in surprising behavior; a DNS"
+            f" label is recommended: [{' '.join(found)}]"
+        )
 
 
 def check_identity(resource: ResourceType, before: Obj, asked: Obj) -> None:

@@ -297,6 +297,40 @@ async def test_a_pods_quality_outlives_a_status_without_it(cluster: Bench) -> No
     assert told["status"] == {"phase": "Running", "qosClass": "BestEffort"}
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("web", []),
+        (
+            "web.v2",
+            [
+                "metadata.name: this is used in Pod names and hostnames, which can result in"
+                " surprising behavior; a DNS label is recommended: [must not contain dots]"
+            ],
+        ),
+    ],
+)
+async def test_a_name_that_makes_no_good_host_is_warned_of_once(
+    cluster: Bench, name: str, told: list[str]
+) -> None:
+    labels = {"app": "a"}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "a", "image": "b"}]},
+    }
+    spec = {"selector": {"matchLabels": labels}, "template": template}
+    heard: list[str] = []
+    options = WriteOptions(warn=heard.append)
+    made = await cluster.api.create(
+        DEPLOYMENTS, {"metadata": {"name": name}, "spec": spec}, "default", options=options
+    )
+    assert heard == told
+    await cluster.api.update(
+        DEPLOYMENTS, made | {"spec": made["spec"] | {"replicas": 3}}, options=options
+    )
+    assert heard == told
+
+
 @pytest.mark.parametrize("sent", [[], [{}]])
 async def test_who_owns_fields_is_forgotten_when_a_client_says_so(
     cluster: Bench, sent: list[Obj]
