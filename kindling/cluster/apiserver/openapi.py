@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
+from functools import cache
 
 import orjson
 
@@ -17,6 +19,7 @@ from kindling.cluster.model.status import ApiError, not_acceptable
 
 __all__ = ["OpenApi"]
 
+_YEAR = 365 * 24 * 3600  # seconds
 _PROTOBUF = (
     "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
     "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
@@ -54,7 +57,8 @@ class OpenApi:
                 )
                 await self._send(exchange, encoded, stamp)
             case ["openapi", "v3"]:
-                await exchange.reply_json({"paths": self._index()})
+                index = orjson.dumps({"paths": self._index()})
+                await self._send(exchange, index, hashlib.sha256(index).hexdigest().upper())
             case ["openapi", "v3", *path]:
                 resources = self._rows(path)
                 group, version = resources[0].group, resources[0].version
@@ -64,7 +68,12 @@ class OpenApi:
                     stamp,
                     lambda: self._schemas.openapi_v3(group, version, resources),
                 )
-                await self._send(exchange, encoded, stamp)
+                asked = exchange.query.text("hash")
+                if asked and asked != stamp:
+                    address = f"/openapi/v3/{'/'.join(path)}?hash={stamp}"
+                    await exchange.reply(b"", status=301, headers=[(b"location", address.encode())])
+                    return
+                await self._send(exchange, encoded, stamp, kept=_for_a_year() if asked else ())
             case _:
                 raise _missing()
 
@@ -101,11 +110,10 @@ class OpenApi:
 
     def _stamp(self, rows: Sequence[ResourceType]) -> str:
         """The same as long as the document is: clients keep what they got under it for a year."""
-        from kindling import __version__
         from kindling.cluster.model.resource import builtin
 
         definitions = builtin("customresourcedefinitions", "apiextensions.k8s.io")
-        digest = hashlib.sha256(__version__.encode())
+        digest = hashlib.sha256(_edition().encode())
         for row in rows:
             digest.update(f"{row.api_version} {row.plural}\n".encode())
             if row.custom and (definition := self._api.get(definitions, row.key)) is not None:
@@ -121,23 +129,39 @@ class OpenApi:
         return known[1]
 
     async def _send(
-        self, exchange: Exchange, encoded: bytes, stamp: str, form: str = "application/json"
+        self,
+        exchange: Exchange,
+        encoded: bytes,
+        stamp: str,
+        form: str = "application/json",
+        kept: Sequence[tuple[bytes, bytes]] = (),
     ) -> None:
         etag = f'"{stamp}"'
         headers = [(b"etag", etag.encode()), (b"vary", b"Accept")]
-        asked = exchange.query.text("hash")
-        if asked and asked != stamp:
-            address = f"{exchange.scope['path']}?hash={stamp}"
-            await exchange.reply(b"", form, 301, [*headers, (b"location", address.encode())])
-            return
-        if asked:
-            ends = formatdate(time.time() + _YEAR, usegmt=True)
-            headers.append((b"cache-control", b"public, immutable"))
-            headers.append((b"expires", ends.encode()))
+        headers += kept
         if exchange.headers.get("if-none-match") == etag:
             await exchange.reply(b"", form, 304, headers)
         else:
             await exchange.reply(encoded, form, 200, headers)
+
+
+@cache
+def _edition() -> str:
+    """The same as long as the code and data that documents are made from are."""
+    from pathlib import Path
+
+    from kindling import __version__, cluster
+
+    room = Path(cluster.__file__).parent / "schema"
+    files = sorted(path for path in room.rglob("*") if path.suffix in (".py", ".jsonl"))
+    facts = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return repr((__version__, facts))
+
+
+def _for_a_year() -> list[tuple[bytes, bytes]]:
+    """What the real server says of a document that was asked for by its hash."""
+    ends = formatdate(time.time() + _YEAR, usegmt=True)
+    return [(b"cache-control", b"public, immutable"), (b"expires", ends.encode())]
 
 
 def _missing() -> ApiError:

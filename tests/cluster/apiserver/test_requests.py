@@ -205,11 +205,23 @@ async def test_openapi_is_sent_once_to_who_keeps_it(cluster: Cluster) -> None:
     _, index = await told(cluster, "GET", "/openapi/v3")
     address = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
     status, headers, _ = await cluster.request("GET", address)
-    assert status == 200
+    assert (status, headers["cache-control"]) == (200, "public, immutable")
     assert "expires" in headers
-    kept = {"if-none-match": headers["etag"]}
-    status, _, body = await cluster.request("GET", address, headers=kept)
-    assert (status, body) == (304, b"")
+    for path, etag in ((address, headers["etag"]), ("/openapi/v3", "")):
+        _, again, _ = await cluster.request("GET", path)
+        kept = {"if-none-match": etag or again["etag"]}
+        status, _, body = await cluster.request("GET", path, headers=kept)
+        assert (status, body) == (304, b"")
+
+
+async def test_who_knows_an_old_openapi_document_is_led_to_the_new_one(cluster: Cluster) -> None:
+    _, index = await told(cluster, "GET", "/openapi/v3")
+    address = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    status, headers, _ = await cluster.request("GET", "/openapi/v3/apis/apps/v1?hash=OLD")
+    assert (status, headers["cache-control"]) == (200, "public, immutable")  # followed
+    assert headers["etag"].strip('"') == address.rpartition("=")[2]
+    status, headers, _ = await cluster.request("GET", "/openapi/v3/apis/apps/v1")
+    assert (status, headers["cache-control"]) == (200, "no-cache, private")
 
 
 async def test_openapi_v2_comes_as_protobuf_for_go_clients(cluster: Cluster) -> None:
