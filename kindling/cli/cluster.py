@@ -79,6 +79,14 @@ def _home(invocation: Invocation, name: str) -> ClusterHome:
     return ClusterHome.of(name or DEFAULT_NAME)
 
 
+def _typed(action: str, home: ClusterHome) -> str:
+    """The command for an action on this cluster, as short as it can be typed."""
+    from kindling.cluster.home import DEFAULT_NAME
+
+    named = "" if home.name == DEFAULT_NAME else f" --name {home.name}"
+    return f"kindling cluster {action}{named}"
+
+
 def _kubeconfig_file(given: str) -> Path:
     """The file that kubectl would write to: the first of KUBECONFIG, else `~/.kube/config`."""
     import os
@@ -134,7 +142,7 @@ def _start(
     if was.ready and (isolation not in (None, was.settings.isolation)):
         raise ClusterError(
             f"The cluster `{home.name}` runs with isolation `{was.settings.isolation}`",
-            hint=f"`kindling cluster stop --name {home.name}` first.",
+            hint=f"`{_typed('stop', home)}` first.",
         )
     found = was
     if not was.ready:
@@ -327,6 +335,6 @@ def _load(invocation: Invocation, name: str, images: tuple[str, ...]) -> None:
     if not found.ready:
         raise ClusterError(
             f"The cluster `{home.name}` is not ready: {found.problem}",
-            hint=f"`kindling cluster start --name {home.name}`",
+            hint=f"`{_typed('start', home)}`",
         )
     asyncio.run(load_images(home, images, dict(os.environ), lambda line: emit(line, "\n")))
