@@ -24,12 +24,15 @@ from typing import Any
 import yaml
 
 from bench.peers import KINDLING, WORK
-from bench.timing import Row, Table
+from bench.timing import Row, Table, milliseconds
 
 __all__ = ["measure"]
 
 IMAGE = "busybox:1.36"
-MAPS, LISTED, WATCHES = 100, 1000, 100
+PODS, MAPS, LISTED, WATCHES = 30, 100, 1000, 100
+_READS_AGAIN = (
+    "kubectl 1.30 and later parse the OpenAPI v3 document for each object; Kubernetes 1.20 has none"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,10 @@ def measure(table: Table, rounds: int) -> None:
         if real := os.environ.get("KUBECONFIG"):
             places.append(Place("real cluster", Path(real)))
         _compare(table, places, rounds, has_image)
+        from bench.embedded_inside import inside
+
+        holder = json.loads((kubeconfig.parent / "session.lock").read_text("utf-8"))
+        inside(table, Place("embedded", kubeconfig, "kindling-inside"), holder["pid"], has_image)
     finally:
         kindling("reset", "--yes")
 
@@ -147,9 +154,10 @@ def _compare(table: Table, places: list[Place], rounds: int, has_image: bool) ->
         place.kubectl("create", "namespace", place.namespace)
     try:
         if has_image:
-            _section(table, f"pod of {IMAGE}: create to Running", places, rounds, _pod)
+            _section(table, f"pod of {IMAGE}: create to Running", places, PODS, _pod)
         _section(table, f"kubectl apply of {MAPS} new ConfigMaps", places, rounds, _apply_new)
-        _section(table, f"kubectl apply of the same {MAPS} again", places, rounds, _apply_again)
+        again = f"kubectl apply of the same {MAPS} again"
+        _section(table, again, places, rounds, _apply_again, _READS_AGAIN)
         for place in places:
             place.kubectl("apply", "--server-side", "-f", "-", stdin=_maps("list", LISTED))
         _section(table, f"list of {LISTED:,} objects, JSON", places, rounds, _list)
@@ -166,12 +174,18 @@ def _section(
     places: list[Place],
     rounds: int,
     work: Callable[[Place, int], float],
+    note: str = "",
 ) -> None:
     samples: dict[str, list[float]] = {place.name: [] for place in places}
     for number in range(rounds):
         for place in places:
             samples[place.name].append(work(place, number))
-    table.section(title, [Row(name, tuple(times)) for name, times in samples.items()])
+    rows = []
+    for name, times in samples.items():
+        worst = f"slowest {milliseconds(max(times))}" if rounds >= PODS else ""
+        rows.append(Row(name, tuple(times), note or worst))
+        note = ""
+    table.section(title, rows)
 
 
 def _maps(prefix: str, count: int) -> str:

@@ -66,8 +66,10 @@ class Table:
 
 
 def milliseconds(seconds: float) -> str:
-    """`1234 ms`, with a decimal where there are fewer than 100."""
+    """`1234 ms`, with a decimal where there are fewer than 100, and `123 us` below one."""
     value = seconds * 1000
+    if value < 1:
+        return f"{value * 1000:.0f} us"
     return f"{value:.1f} ms" if value < 100 else f"{value:,.0f} ms"
 
 

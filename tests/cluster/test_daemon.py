@@ -188,6 +188,53 @@ def test_without_its_runtime_the_process_ends_and_says_so(home: ClusterHome) -> 
     assert daemon.start(home).ready
 
 
+def test_the_doctor_tells_whether_it_runs_and_what_pods_get(
+    home: ClusterHome,  # noqa: ARG001 - the data folder of the test
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def told() -> dict[str, str]:
+        assert run(["doctor", "--json"]) == 0
+        findings = json.loads(capsys.readouterr().out)["findings"]
+        [found] = [one for one in findings if one["subject"] == "embedded"]
+        return dict(found)
+
+    assert told()["text"].startswith("it was never started; pods would be ")
+    default = ClusterHome.of()
+    try:
+        daemon.start(default, isolation="none")
+        found = told()
+    finally:
+        daemon.reset(default)
+    assert (found["level"], found["text"]) == (
+        "ok",
+        "`kindling` is ready, pods plain processes",
+    )
+    assert "services: their addresses and DNS names lead nowhere" in found["hint"]
+
+
+def test_what_cannot_be_loaded_is_named(
+    home: ClusterHome,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody-here.sock")
+    (tmp_path / "notes.txt").write_text("no archive at all\n" * 100)
+
+    def load(what: str) -> str:
+        assert run(["cluster", "load", "--name", "t", what]) != 0
+        return capsys.readouterr().err
+
+    assert "is not ready: it was never started" in load("app:1")
+    daemon.start(home, isolation="none")
+    assert "there is no image `app:1`" in load("app:1")
+    assert f"There is no file `{tmp_path}/gone.tar`" in load(f"{tmp_path}/gone.tar")
+    said = load(f"{tmp_path}/notes.txt")
+    assert f"Cannot load `{tmp_path}/notes.txt`: " in said
+    assert "not an image archive" in said
+    assert "is a folder" in load(str(tmp_path))
+
+
 def test_an_idle_cluster_rests(home: ClusterHome) -> None:
     """No polling: what it takes is a keep-alive of the node now and then."""
     pid = daemon.start(home, isolation="none").pid
