@@ -25,7 +25,9 @@ __all__ = ["Both", "Cluster", "Said", "embedded"]
 
 LIMIT = 60.0
 """Seconds that one command may take."""
-SETTLES = 15.0
+LINES = 80
+"""Of one step's difference that are shown."""
+SETTLES = 10.0
 """Seconds in which two clusters must come to say the same."""
 
 
@@ -167,7 +169,9 @@ def _difference(step: Step, reference: str, ours: str) -> str:
     lines: Iterable[str] = difflib.unified_diff(
         reference.split("\n"), ours.split("\n"), "reference", "embedded", lineterm="", n=2
     )
-    return "\n".join([f"# {step.name}", f"$ {step.command}", *lines])
+    found = list(lines)
+    more = [f"... {len(found) - LINES} lines more"] if len(found) > LINES else []
+    return "\n".join([f"# {step.name}", f"$ {step.command}", *found[:LINES], *more])
 
 
 def embedded(*words: str, home: Path) -> str:

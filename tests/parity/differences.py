@@ -73,10 +73,71 @@ VERSIONS: tuple[Difference, ...] = (
         "",
         "containers' status shows since 1.31 what is mounted",
     ),
+    Difference(
+        "new",
+        r"^ *started: false\n(?= *state:\n *terminated:)",
+        "",
+        "also of init containers since 1.28",
+    ),
+    Difference(
+        "old",
+        r"^ *started: false\n(?= *state:\n *terminated:)",
+        "",
+        "also of init containers since 1.28",
+    ),
+    Difference(
+        "old",
+        r"didn't match Pod's node affinity\.",
+        "didn't match Pod's node affinity/selector. preemption: 0/1 nodes are available: "
+        "1 Preemption is not helpful for scheduling.",
+        "the scheduler's words of 1.32",
+    ),
+    Difference(
+        "new",
+        r"^ *persistentVolumeClaimRetentionPolicy:\n *whenDeleted: Retain\n *whenScaled: Retain\n"
+        r"|^ *maxSurge: 0\n",
+        "",
+        "fields of stateful sets since 1.23 and of daemon sets since 1.21",
+    ),
+    Difference(
+        "new",
+        r"^ *availableReplicas: 1\n(?= *collisionCount)",
+        "",
+        "stateful sets count them since 1.22",
+    ),
+    Difference(
+        "old",
+        r"^ *resourceVersion: \"REVISION\"\n(?= *uid: UID\n *(?:- ip|ports))",
+        "",
+        "endpoints tell no revision of pods since 1.22",
+    ),
+    Difference(
+        "new", r"  VOLUMEATTRIBUTESCLASS|  <unset>", "", "claims have a column of it since 1.29"
+    ),
+    Difference(
+        "old",
+        r"message: 'containers with unready status: .*'\n( *reason: )ContainersNotReady"
+        r"(\n *status: \"False\"\n *type: (?:Ready|ContainersReady)\n)"
+        r"(?=(?:.*\n)+ *phase: Failed)",
+        r"\1PodFailed\2",
+        "pods that failed say so in their conditions since 1.27",
+    ),
+    Difference("new", r"^ *PodReadyToStartContainers +True\n", "", "pods say so since 1.29"),
+    Difference(
+        "new", r"(Scaled up replica set \S+) from \d+ (to \d+)", r"\1 \2", "more words since 1.31"
+    ),
+    Difference("new", r"(than or equal to memory limit) of \S+", r"\1", "more words since 1.27"),
     Difference("both", r"^@@ .* @@", "@@", "line numbers follow the lines that are left out"),
 )
 
 OURS: tuple[Difference, ...] = (
+    Difference(
+        "old",
+        r"(error executing command in container: )"
+        r"failed to exec in container: .*: (exec: .*?)(?:: unknown)?$",
+        r"\1\2",
+        "no container runtime and no OCI runtime add their words",
+    ),
     Difference(
         "both", r"^[+ ]*creationTimestamp: null\n", "", "moments that are none are left out"
     ),

@@ -29,6 +29,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"(?:[\w./:-]+@)?sha256:[0-9a-f]{64}", "IMAGE-ID"),
         (r"\b(?:10|172|192)\.\d{1,3}\.\d{1,3}\.\d{1,3}\b", "IP"),
         (r"(127\.0\.0\.1|localhost|\[::1\]):\d+", r"\1:PORT"),
+        (r"(Handling connection for )\d+", r"\1PORT"),
         (r"""(resourceVersion"?(?:: ?|=)"?)\d+""", r"\1REVISION"),
         (r"""(pod-template-hash"?(?:: ?|=)"?)\w+""", r"\1HASH"),
         (r"""(controller-revision-hash"?(?:: ?|=)"?)[\w-]+""", r"\1HASH"),

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the lines of scripts are as long as commands are)
 """What `kubectl create`, `apply`, `diff` and `run` say, and the objects that they make."""
 
 from __future__ import annotations
