@@ -134,6 +134,22 @@ def test_who_asks_for_the_newest_discovery_gets_what_the_server_has(
     )
 
 
+def test_documents_are_sent_once_to_clients_that_keep_them(
+    connection: http.client.HTTPSConnection, headers: dict[str, str], is_embedded: bool
+) -> None:
+    asked = [("/openapi/v2", "application/json")]
+    if is_embedded:  # newer than the other
+        asked += [("/apis", AGGREGATED), ("/openapi/v3", "application/json")]
+    for path, accept in asked:
+        sent = {**headers, "Accept": accept}
+        connection.request("GET", path, headers=sent)
+        answer = connection.getresponse()
+        assert (answer.status, len(answer.read()) > 1000) == (200, True)
+        connection.request("GET", path, headers={**sent, "If-None-Match": answer.headers["ETag"]})
+        again = connection.getresponse()
+        assert (again.status, again.read()) == (304, b"")
+
+
 def test_what_a_client_caches_holds_until_a_kind_is_defined(api: Any, core: Any) -> None:
     _ = core
     names = {group.name for group in client.ApisApi(api).get_api_versions().groups}
@@ -197,6 +213,37 @@ async def test_an_idle_watch_stays_open_and_wakes(
         event = json.loads(await asyncio.wait_for(answer.content.readline(), 10))
         assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "wakes")
         assert time.monotonic() - began < 5
+
+
+async def test_a_list_can_be_streamed_as_a_watch(
+    api: Any,
+    core: Any,
+    namespace: str,
+    context: ssl.SSLContext,
+    headers: dict[str, str],
+    embedded: None,
+) -> None:
+    _ = embedded  # on by default since 1.32
+    core.create_namespaced_limit_range(
+        namespace, {"metadata": {"name": "one"}, "spec": {"limits": []}}
+    )
+    params = {
+        "watch": "1",
+        "sendInitialEvents": "true",
+        "resourceVersionMatch": "NotOlderThan",
+        "allowWatchBookmarks": "true",
+    }
+    path = f"{api.configuration.host}/api/v1/namespaces/{namespace}/limitranges"
+    async with (
+        asyncio.timeout(10),
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(path, params=params, ssl=context) as answer,
+    ):
+        first = json.loads(await answer.content.readline())
+        last = json.loads(await answer.content.readline())
+    assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "one")
+    assert last["type"] == "BOOKMARK"
+    assert last["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
 
 
 async def test_two_hundred_watches_of_one_client_each_see_each_change(

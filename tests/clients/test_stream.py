@@ -65,9 +65,12 @@ class TestCommands:
         answer.close()
 
     def test_what_is_typed_goes_to_the_command(self, core: Any, namespace: str) -> None:
-        answer = run(core, namespace, "sh", "-c", 'read a; echo "got $a"; exit 3', stdin=True)
+        answer = run(
+            core, namespace, "sh", "-c", 'read a; echo "got $a"; read b; exit $b', stdin=True
+        )
         answer.write_stdin("word\n")
         assert answer.readline_stdout(timeout=20) == "got word"
+        answer.write_stdin("3\n")
         answer.run_forever(timeout=20)
         assert answer.returncode == 3
         answer.close()
@@ -79,6 +82,18 @@ class TestCommands:
         answer.run_forever(timeout=30)
         assert answer.read_stdout() == data
         assert answer.returncode == 0
+        answer.close()
+
+    def test_a_commands_input_can_end_before_the_command_does(
+        self, core: Any, namespace: str, embedded: None
+    ) -> None:
+        _ = embedded  # the fifth version of the protocol, which can say so, came in 1.29
+        answer = run(core, namespace, "wc", "-c", stdin=True)
+        assert answer.subprotocol == "v5.channel.k8s.io"
+        answer.write_stdin("12345")
+        answer.close_channel(0)
+        answer.run_forever(timeout=20)
+        assert (answer.read_stdout().strip(), answer.returncode) == ("5", 0)
         answer.close()
 
     def test_a_terminal_has_the_size_that_it_is_given(self, core: Any, namespace: str) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kindling.cluster.pki.tokens import Tokens
 from tests.clients.packages import ApiException, client
 from tests.clients.pods import Pods
 
@@ -41,6 +45,10 @@ def issue(core: Any, namespace: str, name: str, **spec: Any) -> Any:
 def claims(token: str) -> Any:
     part = token.split(".")[1]
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def _past(seconds: float) -> float:
+    return time.time() - seconds
 
 
 def review(api: Any, token: str, *audiences: str) -> Any:
@@ -177,3 +185,36 @@ def test_a_secret_of_the_token_kind_is_filled(
     assert set(data) == {"ca.crt", "namespace", "token"}
     token = base64.b64decode(data["token"]).decode()
     assert review(api, token).user.username.endswith(f":{account}")
+
+
+def test_a_token_whose_time_is_over_is_refused(
+    api: Any, core: Any, namespace: str, account: str
+) -> None:
+    # Nobody waits for ten minutes: it was signed with the cluster's own key, two hours ago.
+    keys = Path(os.environ["KUBECONFIG"]).parent / "pki"
+    if not (keys / "service-accounts.key").is_file():
+        pytest.skip("the cluster's keys are not beside its kubeconfig")
+    uid = core.read_namespaced_service_account(account, namespace).metadata.uid
+    for ago, status in ((0, 200), (7200, 401)):
+        tokens = Tokens(keys, now=partial(_past, ago))
+        token = tokens.issue(namespace, account, uid=uid, lifetime=3600)
+        with bearing(api, token) as bearer:
+            try:
+                client.CoreV1Api(bearer).list_namespaced_config_map(namespace)
+                found = 200
+            except ApiException as error:
+                found = error.status
+        assert found == status
+        assert bool(review(api, token).authenticated) == (status == 200)
+
+
+def test_a_secrets_token_ends_with_the_secret(
+    api: Any, core: Any, namespace: str, account: str
+) -> None:
+    name = f"{account}-brief"
+    core.create_namespaced_secret(namespace, {"metadata": {"name": name}})
+    reference = {"kind": "Secret", "apiVersion": "v1", "name": name}
+    token = issue(core, namespace, account, boundObjectRef=reference).status.token
+    assert review(api, token).authenticated
+    core.delete_namespaced_secret(name, namespace)
+    assert not review(api, token).authenticated

@@ -106,7 +106,7 @@ def first_event(core: Any, namespace: str, version: str) -> Any:
 
 
 def test_a_version_that_is_too_old_is_gone(core: Any, namespace: str) -> None:
-    known: ApiException | None = None
+    known: Any = None
     try:
         first_event(core, namespace, "1")
     except ApiException as error:
