@@ -116,7 +116,7 @@ VERSIONS: tuple[Difference, ...] = (
     ),
     Difference(
         "old",
-        r"message: 'containers with unready status: .*'\n( *reason: )ContainersNotReady"
+        r"message: 'containers with unready status: .*'\n *(reason: )ContainersNotReady"
         r"(\n *status: \"False\"\n *type: (?:Ready|ContainersReady)\n)"
         r"(?=(?:.*\n)+ *phase: Failed)",
         r"\1PodFailed\2",

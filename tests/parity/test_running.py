@@ -141,14 +141,14 @@ kubectl cp two:/tmp/d/one one -c side; cat one
 kubectl cp none two:/tmp/none
 # forwarded
 touch forward
-kubectl port-forward pod/two :8080 >> forward & 
+kubectl port-forward pod/two :8080 >> forward &
 until grep -q Forwarding forward; do sleep 0.1; done
 port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' forward | head -1)
 python3 -c "import urllib.request as u; print(u.urlopen('http://127.0.0.1:$port/').read())"
 kill $!; cat forward
 # forwarded to a service's port by its number and name
 : > forward
-kubectl port-forward service/two :80 >> forward & 
+kubectl port-forward service/two :80 >> forward &
 until grep -q Forwarding forward; do sleep 0.1; done
 port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\) .*/\\1/p' forward | head -1)
 python3 -c "import urllib.request as u; print(u.urlopen('http://127.0.0.1:$port/').read())"
