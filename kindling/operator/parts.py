@@ -1,4 +1,4 @@
-"""Whether one Deployment is ready, and if not, why, in words for a person."""
+"""Parts of what is declared: whether each is ready, and if not, why, in words for a person."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Part", "deployment_part"]
+__all__ = ["Part", "condition", "deployment_part"]
+
+_LONGEST = 32768
+"""Characters of a condition's message."""
 
 _ORDINARY = frozenset({"", "ContainerCreating", "PodInitializing"})
 """Why a container waits when nothing is wrong."""
@@ -19,6 +22,23 @@ class Part:
     ready: bool
     reason: str
     message: str
+
+
+def condition(sort: str, part: Part, manifest: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """The condition that tells of a part; it keeps the time of the live one that says the same."""
+    live: Mapping[str, Any] = {}
+    for one in (manifest.get("status") or {}).get("conditions", ()):
+        if one["type"] == sort:
+            live = one
+    status = "True" if part.ready else "False"
+    return {
+        "type": sort,
+        "status": status,
+        "reason": part.reason,
+        "message": part.message[:_LONGEST],
+        "lastTransitionTime": live["lastTransitionTime"] if live.get("status") == status else now,
+        "observedGeneration": manifest["metadata"].get("generation", 0),
+    }
 
 
 def deployment_part(live: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> Part:

@@ -13,7 +13,7 @@ from typing import Any
 
 from kindling.operator.credentials import secret_name
 from kindling.operator.model import Environment, read_environment
-from kindling.operator.parts import Part, deployment_part
+from kindling.operator.parts import Part, condition, deployment_part
 from kindling.operator.rules import Problem
 
 __all__ = ["World", "status_of"]
@@ -53,7 +53,6 @@ def status_of(
     `problems` are those of `desired`, `now` is RFC 3339 in UTC: when a condition turned, if it did.
     """
     environment = read_environment(manifest)
-    before = {one["type"]: one for one in (manifest.get("status") or {}).get("conditions", ())}
     blocking = [one for one in problems if one.blocking]
     status: dict[str, Any] = {}
     if isinstance(environment, Environment):
@@ -61,10 +60,10 @@ def status_of(
         status = _fields(environment, app, parts, world)
     else:
         parts = {}
-    told = [_condition(f"{name}Ready", part, before, manifest, now) for name, part in parts.items()]
+    told = [condition(f"{name}Ready", part, manifest, now) for name, part in parts.items()]
     ready = _ready(parts, blocking)
     status["observedGeneration"] = manifest["metadata"].get("generation", 0)
-    status["conditions"] = [_condition("Ready", ready, before, manifest, now), *told]
+    status["conditions"] = [condition("Ready", ready, manifest, now), *told]
     return status
 
 
@@ -150,19 +149,3 @@ def _ready(parts: Mapping[str, Part], blocking: Iterable[Problem]) -> Part:
     if waiting:
         return Part(False, "ResourcesNotReady", "; ".join(waiting))
     return Part(True, "AllResourcesReady", "everything is ready")
-
-
-def _condition(
-    sort: str, part: Part, before: Mapping[str, Object], manifest: Object, now: str
-) -> dict[str, Any]:
-    status = "True" if part.ready else "False"
-    old = before.get(sort, {})
-    turned = old["lastTransitionTime"] if old.get("status") == status else now
-    return {
-        "type": sort,
-        "status": status,
-        "reason": part.reason,
-        "message": part.message[:32768],
-        "lastTransitionTime": turned,
-        "observedGeneration": manifest["metadata"].get("generation", 0),
-    }

@@ -1,0 +1,1 @@
+"""Pools of CI runners: the objects of one pool."""
