@@ -28,7 +28,8 @@ VERSIONS: tuple[Difference, ...] = (
     Difference("new", r" \(AGE ago\)", "", "1.22 began to print when a container restarted last"),
     Difference(
         "new",
-        r"^[+ ]*(?:internalTrafficPolicy: Cluster|ipFamilies:|- IPv4|ipFamilyPolicy: SingleStack)\n",
+        r"^[+ ]*(?:internalTrafficPolicy: Cluster|ipFamilies:|- IPv4"
+        r"|ipFamilyPolicy: SingleStack)\n",
         "",
         "services have address families since 1.23 and traffic policies since 1.26",
     ),

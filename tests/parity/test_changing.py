@@ -36,7 +36,7 @@ def test_patches_labels_and_annotations(both: Both) -> None:
         kubectl get deployment web -o jsonpath='{.spec.template.spec.containers[*].name}'
         # a patch that is not valid
         kubectl patch deployment web --type=merge -p '{"spec":{"replicas":-1}}'
-        kubectl patch deployment web --type=merge -p '{"spec":{"replicas":"x"}}' 2>&1 | cut -c-48
+        kubectl patch deployment web --type=merge -p '{"spec":{"replicas":"x"}}' 2>&1 | cut -c-46
         # of a subresource
         kubectl patch deployment web --subresource=scale --type=merge -p '{"spec":{"replicas":0}}'
         kubectl patch deployment web --subresource=status --type=merge -p '{"status":{"observedGeneration":1}}'
@@ -81,7 +81,7 @@ def test_patches_labels_and_annotations(both: Both) -> None:
         kubectl set env deployment/web A=1 B=2
         kubectl set env deployment/web B-
         kubectl set env deployment/web --list
-        kubectl set env deployment/web --from=configmap/c
+        kubectl set env deployment/web --from=configmap/c --keys=b
         kubectl set resources deployment/web --limits=memory=64Mi --requests=cpu=10m
         kubectl set serviceaccount deployment web default
         kubectl set selector service none a=b
