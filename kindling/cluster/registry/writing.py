@@ -284,7 +284,9 @@ _SCALE = ResourceType("autoscaling", "v1", "Scale", "scales")
 
 
 def _addressed(resource: ResourceType, patch: Any, name: str, namespace: str) -> Any:
-    """An applied configuration with the name and namespace it is sent to. Raises `ApiError` 400."""
+    """An applied configuration with the name it is sent to. Raises `ApiError` 400 for another name
+    or namespace. A namespace that it leaves out stays out, since it may be noted as last applied.
+    """
     if not patch or not isinstance(patch, dict):
         return patch
     if not isinstance(patch.get("metadata") or {}, dict):
@@ -294,7 +296,7 @@ def _addressed(resource: ResourceType, patch: Any, name: str, namespace: str) ->
         raise bad_request(
             f"name in URL ({name}) does not match name in the object ({metadata['name']})"
         )
-    if resource.namespaced and metadata.setdefault("namespace", namespace) != namespace:
+    if resource.namespaced and metadata.get("namespace", namespace) != namespace:
         raise bad_request(
             "the namespace of the provided object does not match the namespace sent on the request"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 
 import pytest
@@ -329,6 +330,30 @@ async def test_a_name_that_makes_no_good_host_is_warned_of_once(
         DEPLOYMENTS, made | {"spec": made["spec"] | {"replicas": 3}}, options=options
     )
     assert heard == told
+
+
+async def test_what_is_noted_as_last_applied_is_what_was_sent(cluster: Bench) -> None:
+    note = "kubectl.kubernetes.io/last-applied-configuration"
+    await cluster.create(CONFIG_MAPS, "a", data={"x": "1"}, meta={"annotations": {note: "{}"}})
+    sent = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "2"}}
+    made = await cluster.api.patch(
+        CONFIG_MAPS,
+        "a",
+        sent,
+        "default",
+        patch_type=PatchType.APPLY,
+        options=WriteOptions(field_manager="kubectl", force=True),
+    )
+    assert json.loads(made["metadata"]["annotations"][note]) == sent
+    fresh = await cluster.api.patch(
+        CONFIG_MAPS,
+        "b",
+        sent | {"metadata": {"name": "b"}},
+        "default",
+        patch_type=PatchType.APPLY,
+        options=WriteOptions(field_manager="kubectl"),
+    )
+    assert fresh["metadata"]["namespace"] == "default"
 
 
 @pytest.mark.parametrize("sent", [[], [{}]])
