@@ -8,8 +8,11 @@ request never carries a token older than the kubeconfig (or its login program) c
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
@@ -33,6 +36,8 @@ __all__ = ["Answer", "Params", "Wire"]
 Params = Sequence[tuple[str, str]]
 
 _CONNECT_LIMIT = 10.0
+_TURNS = 30
+"""How often the loop may turn until sockets that were shut down are closed; some five do."""
 
 
 class Answer:
@@ -71,6 +76,7 @@ class Wire:
         self._credentials: Credentials | None = None
         self._session: aiohttp.ClientSession | None = None
         self._retired: list[aiohttp.ClientSession] = []
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._loading = asyncio.Lock()
 
     @property
@@ -166,7 +172,7 @@ class Wire:
             raise error_of_exception(error, doing, self.server) from error
         finally:
             if response is not None:
-                _hang_up(response)
+                response.close()
 
     async def websocket(
         self, path: str, doing: str, *, params: Params = (), protocol: str, timeout: float
@@ -180,7 +186,7 @@ class Wire:
                 while True:
                     session, used = await self._connected(stale)
                     try:
-                        socket: aiohttp.ClientWebSocketResponse = await session.ws_connect(
+                        opened: aiohttp.ClientWebSocketResponse = await session.ws_connect(
                             "ws" + self.server.removeprefix("http") + path,
                             params=params,
                             protocols=(protocol,),
@@ -190,7 +196,7 @@ class Wire:
                             heartbeat=30.0,
                             **self._options(),
                         )
-                        return socket
+                        return opened
                     except aiohttp.WSServerHandshakeError as error:
                         if error.status == 401 and stale is None:
                             stale = used
@@ -219,7 +225,28 @@ class Wire:
         self._session = None
         self._retired.clear()
         for session in sessions:
+            connector = session.connector
             await session.close()
+            if connector is not None:  # it is ours, so that the session leaves it alone
+                await connector.close()
+        await self._end_farewells()
+
+    async def _end_farewells(self) -> None:
+        """End the connections that were broken off and wait for the server's TLS farewell. No
+        session keeps track of them any more, and they would outlive the loop."""
+        for sock in self._sockets:
+            with contextlib.suppress(OSError):  # it is closed already
+                sock.shutdown(socket.SHUT_RDWR)
+        for _ in range(_TURNS):
+            if all(sock.fileno() == -1 for sock in self._sockets):
+                return
+            await asyncio.sleep(0)
+
+    def _open_socket(self, address: Any) -> socket.socket:
+        family, kind, protocol = address[:3]
+        made = socket.socket(family, kind, protocol)
+        self._sockets.add(made)
+        return made
 
     async def _connected(
         self, stale: Credentials | None
@@ -256,6 +283,9 @@ class Wire:
         configuration = credentials.client.configuration
         configuration.connection_pool_maxsize = 0  # a watch holds a connection: any limit starves
         configuration.client_session_kwargs = {
+            "connector": aiohttp.TCPConnector(
+                limit=0, ssl=credentials.client.ssl_context, socket_factory=self._open_socket
+            ),
             "trust_env": not self._on_this_machine(),
             "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_LIMIT),
             "cookie_jar": aiohttp.DummyCookieJar(),
@@ -280,16 +310,6 @@ class Wire:
             return ip_address(host).is_loopback
         except ValueError:
             return host == "localhost"
-
-
-def _hang_up(response: aiohttp.ClientResponse) -> None:
-    """End a stream at once. Closing alone would wait for the server's TLS farewell, which the
-    session no longer keeps track of, so that the socket could outlive it."""
-    connection = response.connection
-    transport = connection.transport if connection is not None else None
-    response.close()
-    if transport is not None:
-        transport.abort()
 
 
 def _authorization(credentials: Credentials) -> dict[str, str]:
