@@ -26,7 +26,7 @@ needs_root = pytest.mark.skipif(
 )
 
 
-def eventually(met: Callable[[], Any], seconds: float = 15.0) -> Any:
+def eventually(met: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true answer of `met`, which is asked again until the time is over."""
     limit = time.monotonic() + seconds
     while not (answer := met()):
@@ -196,4 +196,4 @@ def made(folder: Path, isolation: str, name: str = "f") -> Iterator[Bed]:
         yield bed
     finally:
         daemon.reset(bed.home)
-        assert eventually(lambda: not bed.traces(), 5.0)
+        assert eventually(lambda: not bed.traces(), 15.0)
