@@ -34,7 +34,7 @@ from kindling.cluster.images.manifest import (
     machine,
     parse_manifest,
 )
-from kindling.cluster.images.protocol import Credentials, Image, PullError
+from kindling.cluster.images.protocol import HOST_IMAGE, Credentials, Image, PullError
 from kindling.cluster.images.reference import Reference, is_image_id, parse_reference
 from kindling.cluster.images.shelf import Shelf
 from kindling.cluster.images.tape import LIMITS, Limits
@@ -136,6 +136,9 @@ class ImageStore:
         parsed = parse_reference(reference)
         if is_host_image(parsed):
             return host_image()
+        if parsed.host == HOST_IMAGE.partition("/")[0]:
+            # Nobody serves that name: whoever came to own it would choose what runs here.
+            raise PullError(f'image "{parsed}" does not exist: there is only {HOST_IMAGE}')
         if parsed.host in self.own_hosts:
             found = self.find(reference)
             if found is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from kindling.cluster.images.protocol import Image
+from kindling.cluster.images.protocol import Image, PullError
 from kindling.cluster.images.reference import parse_reference
 from kindling.cluster.images.store import ImageInUseError, ImageStore
 from kindling.cluster.images.tape import ArchiveError
@@ -309,6 +309,12 @@ async def test_the_machine_itself_is_an_image_that_stays(store: ImageStore) -> N
     assert dict(image.config.env)["PATH"].startswith("/usr/local/sbin:")
     with pytest.raises(KeyError):
         store.remove("kindling.dev/host")
+
+
+async def test_a_misspelt_name_of_the_host_image_does_not_go_out(store: ImageStore) -> None:
+    """Whoever came to own that domain would choose what runs here."""
+    with pytest.raises(PullError, match="there is only kindling.dev/host"):
+        await store.pull("kindling.dev/hsot:latest")
 
 
 async def test_an_image_of_another_kind_of_machine_is_refused_by_name(
