@@ -90,6 +90,9 @@ def _configure_log() -> None:
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     import structlog
 
+    if sys.modules["rich"] is None:
+        del sys.modules["rich"]  # the package that evaluates CEL cannot do without it
+
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         processors=[
