@@ -77,7 +77,7 @@ spec:
     (ours.folder / "crd.yaml").write_text(definition)
     said(ours, "kubectl apply -f crd.yaml")
     said(ours, f"kubectl wait --for=condition=Established crd/boxes.{group} --timeout=30s")
-    box = f"{{apiVersion: {group}/v1, kind: Box, metadata: {{name: b}}, spec: {{low: 2, high: 1}}}}"
+    box = f"apiVersion: {group}/v1\nkind: Box\nmetadata: {{name: b}}\nspec: {{low: 2, high: 1}}\n"
     (ours.folder / "box.yaml").write_text(box)
     answer = ours.ask("kubectl create --validate=false -f box.yaml")
     said(ours, f"kubectl delete crd boxes.{group}")
