@@ -14,7 +14,7 @@ WAIT_SECONDS = 300
 
 _WAIT = """\
 start=`date +%s`
-until nc -z -w 2 "$WAIT_HOST" "$WAIT_PORT" </dev/null; do
+until nc -w 2 "$WAIT_HOST" "$WAIT_PORT" -e true; do
   now=`date +%s`
   if [ `expr "$now" - "$start"` -ge "$WAIT_SECONDS" ]; then
     echo "$WAIT_HOST:$WAIT_PORT did not open within $WAIT_SECONDS s" | tee /dev/termination-log
@@ -24,8 +24,9 @@ until nc -z -w 2 "$WAIT_HOST" "$WAIT_PORT" </dev/null; do
 done
 """
 """Nothing of the environment stands in this text; it comes in variables. No parenthesis follows a
-dollar, since Kubernetes would take that for a variable of its own. What the text says at the end is
-the container's termination message, and so the reason that a status shows."""
+dollar, since Kubernetes would take that for a variable of its own. Running `true` once connected is
+what every build of busybox can do; `-z` is not. What the text says at the end is the container's
+termination message, and so the reason that a status shows."""
 
 
 def amounts(resources: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,10 +75,10 @@ def references(environment: Environment) -> tuple[frozenset[str], frozenset[str]
         for variable in dependency.env:
             source = variable.source or {}
             if ref := source.get("secretKeyRef"):
-                secrets.add(ref["name"])
+                secrets.add(ref.get("name", ""))
             if ref := source.get("configMapKeyRef"):
-                config_maps.add(ref["name"])
-    return frozenset(secrets), frozenset(config_maps)
+                config_maps.add(ref.get("name", ""))
+    return frozenset(secrets - {""}), frozenset(config_maps - {""})
 
 
 def credentials(
@@ -173,9 +173,10 @@ def _given(
         ref = variable.source.get(key)
         if ref is None:
             continue
-        value = place.get(ref["name"], {}).get(ref["key"])
+        name = ref.get("name", "")
+        value = place.get(name, {}).get(ref["key"])
         if value is None and needed:
-            text = f"`{variable.name}` comes from key `{ref['key']}` of the {sort} `{ref['name']}`"
+            text = f"`{variable.name}` comes from key `{ref['key']}` of the {sort} `{name}`"
             found.append(
                 Problem(f"{dependency.path}.env", f"{sort}NotFound", f"{text}, which is not there")
             )

@@ -97,7 +97,7 @@ def resources() -> Schema:
 def _key_of(what: str) -> Schema:
     return record(
         {
-            "name": text(f"Name of the {what}.", default=""),
+            "name": text(f"Name of the {what}."),
             "key": text("Which of its keys."),
             "optional": {"type": "boolean"},
         },
