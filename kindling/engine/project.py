@@ -232,7 +232,9 @@ class Project:
     def _facts_of(self, target: Target) -> TargetFacts:
         context = target.context
         known = self._store.fact(_fact_name(context.name, context.server))
-        registry = json.loads(known) if known else None
+        # The embedded cluster announces a registry too, and needs none: images are at its node.
+        embedded = context.product is Product.EMBEDDED
+        registry = json.loads(known) if known and not embedded else None
         self._facts = TargetFacts(
             context=context.name,
             product=context.product.value,
@@ -240,7 +242,7 @@ class Project:
             namespace=context.namespace,
             registry=AnnouncedRegistry(*registry) if registry else None,
             provider="context",
-            registry_known=known is not None,
+            registry_known=embedded or known is not None,
         )
         return self._facts
 
