@@ -21,6 +21,9 @@ from kindling.operator.quantity import amount
 __all__ = ["Problem", "problems"]
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_VARIABLE = re.compile(r"[ -<>-~]+\Z")
+"""Printable ASCII but `=`, as from Kubernetes 1.32 on; earlier servers take less."""
+
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@sha256:[0-9a-f]{64})?\Z")
 
 
@@ -48,6 +51,7 @@ def problems(environment: Environment) -> tuple[Problem, ...]:
 
 def _problems(environment: Environment) -> Iterator[Problem]:
     yield from _names(environment)
+    yield from _image("spec.deployment.image", environment.image)
     yield from _container("spec.deployment", environment.env, environment.resources)
     yield from _ingress(environment)
     for dependency in environment.dependencies:
@@ -76,10 +80,17 @@ def _names(environment: Environment) -> Iterator[Problem]:
         )
 
 
+def _image(field: str, image: str) -> Iterator[Problem]:
+    if any(one.isspace() for one in image):
+        yield _invalid(field, f"`{image}` is no image: there is a space in it")
+
+
 def _container(
     path: str, env: tuple[Variable, ...], resources: Mapping[str, Any]
 ) -> Iterator[Problem]:
     for variable in env:
+        if not _VARIABLE.match(variable.name):
+            yield _invalid(f"{path}.env", f"`{variable.name}` is no name of a variable")
         if variable.value and variable.source is not None:
             yield _invalid(
                 f"{path}.env", f"`{variable.name}` may not have both value and valueFrom"
@@ -115,6 +126,7 @@ def _ingress(environment: Environment) -> Iterator[Problem]:
 def _dependency(dependency: Dependency) -> Iterator[Problem]:
     service = SERVICES[dependency.type]
     path = dependency.path
+    yield from _image(f"{path}.image", dependency.image)
     if dependency.version and not dependency.image and not _TAG.match(dependency.version):
         yield _invalid(f"{path}.version", f"`{dependency.version}` is no tag of an image")
     if dependency.port in service.taken:

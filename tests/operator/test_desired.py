@@ -328,6 +328,23 @@ def test_what_could_not_run_is_refused(change: Obj, told: str) -> None:
     assert made.objects == ()
 
 
+@pytest.mark.parametrize(
+    "obj",
+    [
+        environment("1st"),
+        environment("a" * 64),
+        environment("a" * 50, dependencies=[{"type": "elasticsearch"}]),
+        environment(
+            deployment=IMAGE
+            | {"env": [{"name": "A", "value": "b", "valueFrom": {"fieldRef": {"fieldPath": "x"}}}]}
+        ),
+    ],
+)
+def test_the_rules_of_the_definition_are_ours_too(obj: Obj) -> None:
+    """For servers that do not look at them."""
+    assert reasons(obj) == ["InvalidSpec"]
+
+
 def test_a_value_that_only_the_node_knows_cannot_be_part_of_a_url() -> None:
     source = {"fieldRef": {"fieldPath": "metadata.name"}}
     env = [{"name": "POSTGRES_USER", "valueFrom": source}]

@@ -6,9 +6,11 @@ import base64
 import copy
 import itertools
 import json
+import re
 from typing import Any
 
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from kindling.operator.credentials import Draw, Known
 from kindling.operator.desired import Desired, desired
@@ -125,3 +127,43 @@ def test_every_reference_to_a_key_is_answered(obj: Obj) -> None:
             ref = variable.get("valueFrom", {}).get("secretKeyRef")
             if ref and ref["name"] != "own":
                 assert ref["key"] in secrets[ref["name"]]
+
+
+JUNK = st.none() | st.booleans() | st.sampled_from([-1, 0, 7, 2**40, 1.5]) | st.text(max_size=5)
+JUNK |= st.sampled_from([[], {}, [None], {"name": 3}, "1st", "a" * 64, "5", "/x", "a b"])
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> Obj:
+    """An environment of which one value was replaced by anything."""
+    obj = draw(environments())
+    places: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        items = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, inner in list(items):
+            places.append((node, key))
+            if isinstance(inner, dict | list):
+                walk(inner)
+
+    obj = copy.deepcopy(obj)
+    walk(obj["spec"])
+    where, key = draw(st.sampled_from(places))
+    where[key] = draw(JUNK)
+    return obj
+
+
+@given(spoilt())
+@settings(max_examples=150, deadline=None)
+def test_what_a_server_refuses_is_refused_without_one(obj: Obj) -> None:
+    """By our own code alone, which falls over nothing."""
+    made = _make(obj)
+    try:
+        refused = refusals(obj)
+    except AssertionError:  # a field that the kind does not have
+        return
+    if refused:
+        assert made.blocked, refused
+    children = [line for one in made.objects for line in refusals(one)]
+    # What is handed on as it is, the server looks at when the child is written.
+    assert [line for line in children if not re.search("valueFrom|annotations|tls", line)] == []
