@@ -115,12 +115,13 @@ def _ingress(environment: Environment) -> Iterator[Problem]:
         yield _invalid("spec.ingress.path", "must begin with a slash")
     fields = (
         ("spec.ingress.host", (ingress.host,) if ingress.host else ()),
+        ("spec.ingress.ingressClassName", (ingress.class_name,) if ingress.class_name else ()),
         ("spec.ingress.tls.hosts", ingress.tls_hosts),
     )
     for field, hosts in fields:
         for host in hosts:
             if not _HOST.match(host) or len(host) > 253:
-                yield _invalid(field, f"`{host}` is no name of a host")
+                yield _invalid(field, f"`{host}` is no name such as `shop.localhost`")
 
 
 def _dependency(dependency: Dependency) -> Iterator[Problem]:

@@ -319,6 +319,8 @@ def test_one_variable_from_two_dependencies_is_a_clash() -> None:
         ({"deployment": IMAGE | {"resources": {"memoryLimit": "-1Gi"}}}, "InvalidSpec"),
         ({"ingress": {"enabled": True, "path": "app"}}, "InvalidSpec"),
         ({"ingress": {"enabled": True, "host": "Shop"}}, "InvalidSpec"),
+        ({"ingress": {"enabled": True, "ingressClassName": "a b"}}, "InvalidSpec"),
+        ({"deployment": IMAGE | {"image": "shop: 1"}}, "InvalidSpec"),
         ({"service": {"port": 0}}, "InvalidSpec"),
     ],
 )
