@@ -124,12 +124,16 @@ class Board:
 
     def health(self, id_: NodeId, report: ReadinessReport) -> None:
         """Show that a settled node's part of the world became healthy, or ceased to be."""
-        if self._views[id_].status not in (NodeStatus.DONE, NodeStatus.UNREADY, NodeStatus.FAILED):
+        before = self._views[id_].status
+        if before not in (NodeStatus.DONE, NodeStatus.UNREADY, NodeStatus.FAILED):
             return
         if report.ready:
             status = NodeStatus.DONE
+        elif report.ended or before is NodeStatus.FAILED:
+            # What failed and is still not there has not become any better.
+            status = NodeStatus.FAILED
         else:
-            status = NodeStatus.FAILED if report.ended else NodeStatus.UNREADY
+            status = NodeStatus.UNREADY
         self.update(id_, status=status, failure=report.failure)
 
     def show_holds(self, state: State, skip: Collection[NodeId] = ()) -> None:
