@@ -14,6 +14,7 @@ from typing import Any
 from kindling.cluster.images.protocol import Credentials, Image, ImageConfig, Images, PullError
 from kindling.cluster.model.api import DeleteOptions, Obj, Selection
 from kindling.cluster.model.resource import builtin
+from kindling.cluster.model.schema import Schemas
 from kindling.cluster.model.streams import LogRequest
 from kindling.cluster.node.clock import Clock
 from kindling.cluster.node.node import Node
@@ -166,6 +167,7 @@ class Bed:
         *,
         images: Images | None = None,
         clock: Clock | None = None,
+        schemas: Schemas | None = None,
     ) -> None:
         self.folder = folder
         self.clock = FakeClock(lambda: self.api.writes > 0)
@@ -176,7 +178,9 @@ class Bed:
         self._images: Images = images or self.images
         self.tokens = FakeTokens()
         self.api = CountingRegistry(
-            ObjectStore(folder / "objects.db"), PermissiveSchemas(), clock=self.clock.time
+            ObjectStore(folder / "objects.db"),
+            schemas or PermissiveSchemas(),
+            clock=self.clock.time,
         )
         self.node = self._node()
         self.fake.programs["run"] = forever

@@ -8,6 +8,8 @@ from tests.cluster.node.bed import Bed
 async def test_a_bound_pod_runs_and_is_ready(bed: Bed) -> None:
     await bed.pod()
     await bed.running()
+    await bed.clock.advance(0.5)
+    await bed.until(lambda: bed.entry()["ready"])
     status = bed.status()
     assert status["phase"] == "Running"
     assert {one["type"]: one["status"] for one in status["conditions"]} == {

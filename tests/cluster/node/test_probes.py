@@ -219,6 +219,8 @@ async def test_readiness_gates_wait_for_their_conditions(bed: Bed) -> None:
     from kindling.cluster.model.resource import builtin
 
     await bed.pod(readinessGates=[{"conditionType": "example.org/in"}])
+    await bed.running()
+    await bed.clock.advance(0.5)
     await bed.until(lambda: bed.condition("ContainersReady").get("status") == "True")
     ready = bed.condition("Ready")
     assert (ready["status"], ready["reason"]) == ("False", "ReadinessGatesNotReady")

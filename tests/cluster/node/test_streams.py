@@ -124,6 +124,8 @@ async def test_an_ephemeral_container_joins(bed: Bed) -> None:
     spec = pod["spec"] | {"ephemeralContainers": [extra]}
     await bed.api.update(builtin("pods"), pod | {"spec": spec}, "ephemeralcontainers")
     await bed.running("debug")
+    await bed.clock.advance(0.5)
+    await bed.until(lambda: bed.entry()["ready"])
     assert bed.condition("Ready")["status"] == "True"
     attached = await bed.node.attach("default", "web", "debug", ExecRequest(stdin=True))
     assert attached.stdin is not None

@@ -247,7 +247,10 @@ async def test_nothing_of_ours_is_open_in_a_container(bench: Bench) -> None:
 async def test_signals_are_as_a_fresh_process_has_them(bench: Bench) -> None:
     said, _ = await bench.shell("grep -E 'SigIgn|SigBlk' /proc/self/status; umask; ulimit -n")
     words = said.split()
-    assert (int(words[1], 16), int(words[3], 16)) == (0, 0)
+    blocked, ignored = int(words[1], 16), int(words[3], 16)
+    # 32 and 33 are the C library's own: whoever started the tests may have had them ignored, and no
+    # program can tell.
+    assert (blocked, ignored & ~(0b11 << 31)) == (0, 0)
     assert words[4] == "0022"
 
 
