@@ -191,7 +191,8 @@ class Life:
             raise
         log = LogFile(log_path(home.folder, slot.name, attempt), site.clock)
         site.events.normal(about, "Started", f"Started container {slot.name}")
-        run = Run(container, image, log, Output(container, log), place.termination)
+        began = site.clock.monotonic()
+        run = Run(container, image, log, Output(container, log), place.termination, began)
         slot.run = run
         slot.waiting = None
         slot.beginning = False

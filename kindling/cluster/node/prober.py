@@ -1,7 +1,8 @@
 """The probes of one run of a container: when they are made, and what follows from them.
 
 Rules of the kubelet (`pkg/kubelet/prober`): a startup probe holds the others back; liveness begins
-as alive and readiness as not ready; so many results in a row turn the verdict.
+as alive and readiness as not ready; so many results in a row turn the verdict. Without a readiness
+probe a container is ready once it has been up for a moment.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from kindling.cluster.node.site import Site
 from kindling.cluster.node.slot import Run, Slot
 
 __all__ = ["Prober"]
+
+_SETTLED = 0.5
+"""Seconds that a container is to be up before it is ready without a probe. One that ends at once
+must not be ready before its end is seen: for that moment a Deployment would take pods away that
+serve. The kubelet has no such rule, but looks at its containers once a second, and mostly sees the
+end first."""
 
 
 class Prober:
@@ -47,14 +54,25 @@ class Prober:
         if (probe := spec.get("startupProbe")) and not await self._first(probe):
             return
         slot.started = True
-        slot.ready = not spec.get("readinessProbe")
+        probe = spec.get("readinessProbe")
+        wait = 0.0 if probe else self._run.began + _SETTLED - self._site.clock.monotonic()
+        slot.ready = not probe and wait <= 0
         self._run.started.set()
         self._changed()
         async with asyncio.TaskGroup() as group:
-            if probe := spec.get("readinessProbe"):
+            if probe:
                 group.create_task(self._readiness(probe), name="readiness")
+            elif wait > 0:
+                group.create_task(self._settle(wait), name="settle")
             if probe := spec.get("livenessProbe"):
                 group.create_task(self._liveness(probe), name="liveness")
+
+    async def _settle(self, wait: float) -> None:
+        """Ready without a probe, unless it is being stopped by then."""
+        await sleep(self._site.clock, wait)
+        if not self._run.stopping:
+            self._slot.ready = True
+            self._changed()
 
     async def _first(self, probe: Obj) -> bool:
         """The startup probe; whether it succeeded."""

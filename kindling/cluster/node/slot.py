@@ -38,6 +38,8 @@ class Run:
     output: Output
     termination: Path
     """The file behind `terminationMessagePath`."""
+    began: float
+    """When it started, on the monotonic clock."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     """The postStart hook and the startup probe have succeeded."""
