@@ -9,8 +9,9 @@ from typing import Protocol
 import orjson
 
 from kindling.cluster.apiserver.containers import exec_request, log_request, resolve_container
-from kindling.cluster.apiserver.exchange import Exchange
+from kindling.cluster.apiserver.exchange import ClientGoneError, Exchange
 from kindling.cluster.apiserver.paths import Target
+from kindling.cluster.apiserver.streams.upgrade import wants_spdy
 from kindling.cluster.model.api import Api, Obj
 from kindling.cluster.model.resource import ResourceType
 from kindling.cluster.model.status import (
@@ -35,8 +36,9 @@ class _Node(Protocol):
 class PodStreams:
     """Serves `log`, `exec`, `attach` and `portforward`.
 
-    The streams come as WebSockets. kubectl falls back to SPDY (a POST) when it is refused one, and
-    shows what that is answered: the same refusal, as a Status.
+    The streams come as WebSockets or as SPDY, by an Upgrade of a POST. kubectl falls back to the
+    latter when it is refused the former, and shows what that is answered: the same refusal, as a
+    Status.
     """
 
     def __init__(self, api: Api, node: _Node, stopping: asyncio.Event) -> None:
@@ -45,7 +47,7 @@ class PodStreams:
         self._stopping = stopping
 
     async def reply(self, exchange: Exchange, resource: ResourceType, target: Target) -> None:
-        """Raises `ApiError`."""
+        """Raises `ApiError`, and `ClientGoneError`."""
         allowed = ("GET", "HEAD") if target.subresource == "log" else ("GET", "POST")
         if exchange.method not in allowed:
             raise method_not_allowed()
@@ -58,7 +60,7 @@ class PodStreams:
             case "log":
                 await self._log(exchange, self._node.streams, pod, target)
             case "portforward":
-                self._need_websocket(exchange)
+                await self._need_streams(exchange)
                 await self._forward(exchange, self._node.streams, target)
             case _:
                 await self._exec(exchange, self._node.streams, pod, target)
@@ -86,7 +88,7 @@ class PodStreams:
             raise bad_request(
                 "cannot exec into a container in a completed pod; current phase is " + phase
             )
-        self._need_websocket(exchange)
+        await self._need_streams(exchange)
         begin = streams.attach if attach else streams.exec
         try:
             process = await begin(target.namespace, target.name, container, request)
@@ -95,7 +97,10 @@ class PodStreams:
             return
         from kindling.cluster.apiserver.streams.exec import serve_exec
 
-        await serve_exec(exchange.scope, exchange.receive, exchange.send, process)
+        try:
+            await serve_exec(exchange.scope, exchange.receive, exchange.send, process)
+        except ConnectionResetError:
+            raise ClientGoneError from None
 
     async def _forward(self, exchange: Exchange, streams: NodeStreams, target: Target) -> None:
         from kindling.cluster.apiserver.streams.portforward import serve_portforward
@@ -103,12 +108,18 @@ class PodStreams:
         async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await streams.connect(target.namespace, target.name, port)
 
-        await serve_portforward(exchange.scope, exchange.receive, exchange.send, connect)
+        try:
+            await serve_portforward(exchange.scope, exchange.receive, exchange.send, connect)
+        except ConnectionResetError:
+            raise ClientGoneError from None
 
     @staticmethod
-    def _need_websocket(exchange: Exchange) -> None:
-        if not exchange.websocket:
-            raise bad_request("Upgrade request required: this server takes WebSockets")
+    async def _need_streams(exchange: Exchange) -> None:
+        if exchange.websocket:
+            return
+        if not wants_spdy(exchange.scope):
+            raise bad_request("Upgrade request required")
+        await exchange.body(limit=0)  # what comes after the request is no HTTP any more
 
 
 async def _refuse_exec(exchange: Exchange, error: ApiError) -> None:

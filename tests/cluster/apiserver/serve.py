@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ class Cluster:
     app: ApiServer
     authority: Authority
     tokens: Tokens
+    environment: dict[str, str] = field(default_factory=dict)
+    """For kubectl."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -73,6 +75,7 @@ class Cluster:
             "KUBECONFIG": str(self.kubeconfig),
             "HOME": str(self.folder),
             "PATH": "/usr/bin:/bin:/usr/local/bin",
+            **self.environment,
         }
         process = await asyncio.create_subprocess_exec(
             KUBECTL,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Node:
         self.asked: list[LogRequest] = []
         self.refusal: ApiError | None = None
         self.more = asyncio.Event()
+        self.processes: list[asyncio.subprocess.Process] = []
 
     async def exec(
         self, namespace: str, pod: str, container: str, request: ExecRequest
@@ -38,6 +40,7 @@ class Node:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+        self.processes.append(process)
 
         async def end() -> None:
             if process.returncode is None:
@@ -76,7 +79,13 @@ def node() -> Node:
 
 @pytest.fixture
 async def cluster(tmp_path: Path, node: Node) -> AsyncIterator[Cluster]:
-    async with serving(tmp_path, node) as running:
+    async with serving_a_pod(tmp_path, node) as running:
+        yield running
+
+
+@asynccontextmanager
+async def serving_a_pod(folder: Path, node: Node) -> AsyncIterator[Cluster]:
+    async with serving(folder, node) as running:
         account = {"metadata": {"name": "default", "namespace": "default"}}
         await running.api.create(builtin("serviceaccounts"), account, "default")
         container = {"name": "main", "image": "i", "ports": [{"name": "http", "containerPort": 1}]}
@@ -99,7 +108,15 @@ async def echo_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.close()
 
 
-@pytest.mark.usefixtures("kubectl")
+@pytest.fixture(params=["websocket", "spdy"])
+def spoken(request: pytest.FixtureRequest, cluster: Cluster) -> None:
+    """Once as kubectl is since 1.31, and once as it was before."""
+    if request.param == "spdy":
+        cluster.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "false"
+        cluster.environment["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = "false"
+
+
+@pytest.mark.usefixtures("kubectl", "spoken")
 class TestKubectl:
     async def test_a_command_runs_and_its_end_is_told(self, cluster: Cluster) -> None:
         script = "read x; echo out $x; echo err >&2; exit 7"
@@ -140,6 +157,7 @@ class TestKubectl:
                 "KUBECONFIG": str(cluster.kubeconfig),
                 "HOME": str(cluster.kubeconfig.parent),
                 "PATH": "/usr/bin:/bin:/usr/local/bin",
+                **cluster.environment,
             },
             stdout=asyncio.subprocess.PIPE,
         )
@@ -198,11 +216,65 @@ async def test_wrong_questions_about_logs_are_told(
     assert message in json.loads(body)["message"]
 
 
-async def test_an_upgrade_that_is_no_websocket_is_refused_as_a_status(cluster: Cluster) -> None:
-    sent = {"connection": "Upgrade", "upgrade": "SPDY/3.1"}
+async def test_streams_need_an_upgrade_that_we_know(cluster: Cluster, node: Node) -> None:
     path = f"{POD}/exec?command=ls&stdout=true"
-    status, _, body = await cluster.request("POST", path, headers=sent)
-    assert (status, json.loads(body)["reason"]) == (400, "BadRequest")
+    status, _, body = await cluster.request("POST", path, headers=upgrade("h2c"))
+    assert (status, json.loads(body)["message"]) == (400, "Upgrade request required")
+    status, _, body = await cluster.request("POST", path, "body", headers=upgrade("SPDY/3.1"))
+    assert (status, json.loads(body)["reason"]) == (413, "RequestEntityTooLarge")
+    assert not node.processes
+
+
+def upgrade(protocol: str) -> dict[str, str]:
+    version = "v4.channel.k8s.io"
+    return {
+        "connection": "Upgrade",
+        "upgrade": protocol,
+        "x-stream-protocol-version": version,
+    }
+
+
+@pytest.mark.parametrize("token", ["", "wrong"])
+async def test_nobody_is_upgraded_without_credentials(
+    cluster: Cluster, node: Node, token: str
+) -> None:
+    path = f"{POD}/exec?command=ls&stdout=true"
+    sent = upgrade("SPDY/3.1")
+    status, headers, body = await cluster.request("POST", path, headers=sent, token=token)
+    assert (status, json.loads(body)["reason"]) == (401, "Unauthorized")
+    assert headers["connection"] == "close"
+    for way in ("portforward", "attach"):
+        path = f"{POD}/{way}?stdout=true"
+        status, _, _ = await cluster.request("POST", path, headers=sent, token=token)
+        assert status == 401
+    assert not node.processes
+
+
+async def test_elsewhere_an_upgrade_is_not_heard(cluster: Cluster) -> None:
+    status, _, body = await cluster.request("GET", POD, headers=upgrade("SPDY/3.1"))
+    assert (status, json.loads(body)["kind"]) == (200, "Pod")
+
+
+async def test_the_end_of_the_server_ends_what_was_upgraded(tmp_path: Path, node: Node) -> None:
+    async with serving_a_pod(tmp_path, node) as cluster:
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", cluster.port, ssl=cluster.authority.client_context()
+        )
+        sent = upgrade("SPDY/3.1") | {
+            "host": f"127.0.0.1:{cluster.port}",
+            "authorization": f"Bearer {cluster.tokens.admin}",
+            "content-length": "0",
+        }
+        lines = [f"POST {POD}/exec?command=sleep&command=99&stdout=true HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in sent.items()]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+        (process,) = node.processes
+        assert process.returncode is None
+    assert process.returncode == -9
+    assert await reader.read() == b""
+    writer.close()
 
 
 @pytest.mark.parametrize(

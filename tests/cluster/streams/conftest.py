@@ -18,13 +18,14 @@ from urllib.parse import parse_qs
 
 import pytest
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from uvicorn.server import ServerState
 
+from kindling.cluster.apiserver.protocol import HttpProtocol
 from kindling.cluster.apiserver.streams.channels import Message, Receive, Send
 from kindling.cluster.apiserver.streams.exec import serve_exec
 from kindling.cluster.apiserver.streams.portforward import serve_portforward
+from kindling.cluster.apiserver.streams.upgrade import wants_spdy
 from kindling.cluster.model.status import ApiError
 from kindling.cluster.model.streams import ContainerProcess, TerminalSize
 
@@ -65,6 +66,8 @@ class Pod:
     running: set[asyncio.subprocess.Process] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     errors: list[BaseException] = field(default_factory=list)
+    spoken: set[str] = field(default_factory=set)
+    """How clients asked for streams: `websocket` and `spdy`."""
 
     async def until(self, holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(20):
@@ -94,6 +97,8 @@ class Pod:
             self.ended.append(await exit_code(process))
             self.running.discard(process)
             self.changed.set()
+            # A child that was left behind may hold the pipes, which keep the transport open.
+            process._transport.close()  # type: ignore[attr-defined]
 
         def resize(size: TerminalSize) -> None:
             self.sizes.append(size)
@@ -132,18 +137,25 @@ class StandIn:
         if scope["type"] == "lifespan":
             return
         path = str(scope["path"])
-        if scope["type"] == "http":
+        spdy = scope["type"] == "http" and wants_spdy(scope)
+        if scope["type"] == "http" and not spdy:
             await self._document(path, send)
             return
+        self.pod.spoken.add("spdy" if spdy else "websocket")
         try:
+            await receive() if spdy else None
             await self._stream(path, scope, receive, send)
         except ApiError as error:
-            await receive()
+            prefix = "" if spdy else "websocket."
+            if not spdy:
+                await receive()
             await send(
-                {"type": "websocket.http.response.start", "status": error.code, "headers": []}
+                {"type": f"{prefix}http.response.start", "status": error.code, "headers": []}
             )
             body = json.dumps(error.status()).encode()
-            await send({"type": "websocket.http.response.body", "body": body})
+            await send({"type": f"{prefix}http.response.body", "body": body})
+        except ConnectionResetError:
+            assert spdy  # it went before it had its answer
         except Exception as error:
             self.pod.errors.append(error)
             raise
@@ -180,6 +192,8 @@ class Site:
     pod: Pod
     host: str
     folder: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    """For kubectl."""
 
     @property
     def websocket(self) -> str:
@@ -220,7 +234,12 @@ class Site:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"KUBECONFIG": self.kubeconfig, "HOME": str(self.folder), "PATH": "/usr/bin:/bin"},
+            env={
+                "KUBECONFIG": self.kubeconfig,
+                "HOME": str(self.folder),
+                "PATH": "/usr/bin:/bin",
+                **self.environment,
+            },
         )
         try:
             yield process
@@ -240,7 +259,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     config.load()
     state = ServerState()
     server = await loop.create_server(
-        lambda: HttpToolsProtocol(config, state, app_state={}), sock=listener
+        lambda: HttpProtocol(config, state, app_state={}), sock=listener
     )
     try:
         yield Site(pod, f"127.0.0.1:{listener.getsockname()[1]}", tmp_path)

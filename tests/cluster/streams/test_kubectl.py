@@ -1,10 +1,11 @@
-"""kubectl itself over our streams."""
+"""kubectl itself over our streams, by WebSocket and by SPDY."""
 
 from __future__ import annotations
 
 import asyncio
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ import pytest
 from tests.cluster.streams.conftest import Site
 
 pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl")
+
+
+@pytest.fixture(params=["websocket", "spdy"], autouse=True)
+def spoken(request: pytest.FixtureRequest, site: Site) -> Iterator[None]:
+    """Once as kubectl is since 1.31, and once as it was before."""
+    if request.param == "spdy":
+        site.environment["KUBECTL_REMOTE_COMMAND_WEBSOCKETS"] = "false"
+        site.environment["KUBECTL_PORT_FORWARD_WEBSOCKETS"] = "false"
+    yield
+    assert site.pod.spoken == {request.param}
 
 
 async def test_exec_gives_output_errors_and_exit_code(site: Site) -> None:

@@ -14,7 +14,24 @@ from typing import Any
 
 from kindling.cluster.model.status import bad_request
 
-__all__ = ["Channels", "Message", "Receive", "Send", "choose"]
+__all__ = [
+    "CLOSE",
+    "ERROR",
+    "RESIZE",
+    "STDERR",
+    "STDIN",
+    "STDOUT",
+    "Channels",
+    "Message",
+    "Receive",
+    "Send",
+    "choose",
+]
+
+STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
+"""The channels of a process."""
+CLOSE = 255
+"""What comes on this one is the number of a channel that has ended (v5)."""
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,6 +56,8 @@ class Channels:
 
     def __init__(self, receive: Receive, send: Send, protocol: str) -> None:
         self.protocol = protocol
+        self.half_close = protocol == "v5.channel.k8s.io"
+        """Whether the client can end its input and go on to listen."""
         self._receive = receive
         self._send = send
         self._base64 = "base64" in protocol
@@ -66,6 +85,9 @@ class Channels:
             except binascii.Error:
                 continue
         return None
+
+    async def taken(self, channel: int, count: int) -> None:
+        """Bytes went to where they belong, of which a WebSocket has nothing to tell."""
 
     async def write(self, channel: int, data: bytes) -> None:
         """Send on a channel; waits while the client is slow, and does nothing once it is gone."""

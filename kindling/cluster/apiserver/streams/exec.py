@@ -1,4 +1,4 @@
-"""A process in a container, at the far end of a WebSocket: `exec` and `attach`."""
+"""A process in a container, at the far end of a WebSocket or of SPDY: `exec` and `attach`."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ import asyncio
 import contextlib
 import json
 from typing import Any, TypeGuard
+from urllib.parse import parse_qs
 
 import orjson
 
-from kindling.cluster.apiserver.streams.channels import Channels, Message, Receive, Send, choose
+from kindling.cluster.apiserver.streams.channels import (
+    CLOSE,
+    ERROR,
+    RESIZE,
+    STDERR,
+    STDIN,
+    STDOUT,
+    Channels,
+    Message,
+    Receive,
+    Send,
+    choose,
+)
+from kindling.cluster.apiserver.streams.inbox import Inbox
+from kindling.cluster.apiserver.streams.link import Link
+from kindling.cluster.apiserver.streams.streamed import Streamed, expected_streams
+from kindling.cluster.apiserver.streams.upgrade import (
+    choose_stream_protocol,
+    take_over,
+    wants_spdy,
+)
 from kindling.cluster.model.streams import ContainerProcess, TerminalSize
 
 __all__ = ["serve_exec"]
@@ -24,7 +45,7 @@ _PROTOCOLS = (
     "base64.channel.k8s.io",
     "",
 )
-_STDIN, _STDOUT, _STDERR, _ERROR, _RESIZE, _CLOSE = 0, 1, 2, 3, 4, 255
+_SPDY_PROTOCOLS = (_V4, "v3.channel.k8s.io", "v2.channel.k8s.io")
 _PIECE = 32 * 1024
 _QUIET = 1.0
 """Seconds without output after a process has ended, until its output counts as ended too: a child
@@ -39,32 +60,66 @@ async def serve_exec(
     The caller has neither received nor sent anything yet. Raises `ApiError` when the client speaks
     no subprotocol of ours; `process` is let go of in any case.
     """
+    attach = str(scope.get("path", "")).endswith("/attach")
+    if wants_spdy(scope):
+        await _serve_spdy(scope, process, attach=attach)
+        return
     try:
-        protocol = choose(scope, _PROTOCOLS)
-        attach = str(scope.get("path", "")).endswith("/attach")
-        session = _Session(Channels(receive, send, protocol), process, attach=attach)
-        await session.run()
+        channels = Channels(receive, send, choose(scope, _PROTOCOLS))
+        await channels.accept()
+        await _Session(channels, process, attach=attach).run()
     finally:
         await process.end()
 
 
+async def _serve_spdy(scope: Message, process: ContainerProcess, *, attach: bool) -> None:
+    link: Link | None = None
+    try:
+        protocol = choose_stream_protocol(scope, _SPDY_PROTOCOLS)
+        link = Link(await take_over(scope, protocol))
+        streamed = Streamed(link, protocol, _expected(scope, protocol))
+        if await streamed.accept():
+            await _Session(streamed, process, attach=attach).run()
+    finally:
+        await process.end()  # it does not wait for a client that is slow to hang up
+        if link is not None:
+            await link.close()
+
+
+def _expected(scope: Message, protocol: str) -> frozenset[int]:
+    query = parse_qs(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+
+    def asked(name: str) -> bool:
+        return name in query and query[name][0].lower() not in ("false", "0")
+
+    return expected_streams(
+        stdin=asked("stdin"),
+        stdout=asked("stdout"),
+        stderr=asked("stderr"),
+        tty=asked("tty"),
+        protocol=protocol,
+    )
+
+
 class _Session:
-    def __init__(self, channels: Channels, process: ContainerProcess, *, attach: bool) -> None:
+    def __init__(
+        self, channels: Channels | Streamed, process: ContainerProcess, *, attach: bool
+    ) -> None:
         self._channels = channels
         self._process = process
         self._attach = attach
-        self._stdin = process.stdin
+        self._inbox = Inbox()
         self._pieces = 0
         self._sending = 0
 
     async def run(self) -> None:
         channels, process = self._channels, self._process
-        await channels.accept()
         # An empty message on a channel that we write to tells clients that the process has begun.
-        first = _STDOUT if process.stdout else _STDERR if process.stderr else _ERROR
+        first = STDOUT if process.stdout else STDERR if process.stderr else ERROR
         await channels.write(first, b"")
         output = asyncio.create_task(self._output(), name="exec-output")
         client = asyncio.create_task(self._input(), name="exec-input")
+        feed = asyncio.create_task(self._feed(), name="exec-stdin")
         try:
             await asyncio.wait((output, client), return_when=asyncio.FIRST_COMPLETED)
             if not output.done():
@@ -74,17 +129,17 @@ class _Session:
             await self._tell(code)
             await channels.close()
         finally:
-            output.cancel()
-            client.cancel()
-            await asyncio.gather(output, client, return_exceptions=True)
+            for task in (output, client, feed):
+                task.cancel()
+            await asyncio.gather(output, client, feed, return_exceptions=True)
 
     async def _output(self) -> int:
         """Carry the output to its end; the exit code."""
         pumps = [
             asyncio.create_task(self._pump(channel, reader), name=f"exec-output-{channel}")
             for channel, reader in (
-                (_STDOUT, self._process.stdout),
-                (_STDERR, self._process.stderr),
+                (STDOUT, self._process.stdout),
+                (STDERR, self._process.stderr),
             )
             if reader is not None
         ]
@@ -117,30 +172,30 @@ class _Session:
         """Carry what the client sends until it is gone."""
         while (message := await self._channels.next()) is not None:
             channel, data = message
-            if channel == _STDIN:
-                await self._feed(data)
-            elif channel == _RESIZE:
+            if channel == STDIN:
+                await self._inbox.put(data)
+            elif channel == RESIZE:
                 for size in _sizes(data):
                     self._process.resize(size)
-            elif channel == _CLOSE and self._channels.protocol == _V5 and data[:1] == b"\0":
-                self._end_stdin()
+            elif channel == CLOSE and self._channels.half_close and data[:1] == bytes((STDIN,)):
+                self._inbox.end()
 
-    async def _feed(self, data: bytes) -> None:
+    async def _feed(self) -> None:
         """Write to the process, and wait while it does not read. Nothing that comes after it has
         closed its input goes anywhere."""
-        if self._stdin is None or not data:
+        stdin = self._process.stdin
+        if stdin is None:
+            self._inbox.close()
             return
         try:
-            self._stdin.write(data)
-            await self._stdin.drain()
+            while data := await self._inbox.get():
+                stdin.write(data)
+                await stdin.drain()
+                await self._channels.taken(STDIN, len(data))
         except (OSError, RuntimeError):
-            self._end_stdin()
-
-    def _end_stdin(self) -> None:
-        if self._stdin is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                self._stdin.close()
-            self._stdin = None
+            self._inbox.close()
+        with contextlib.suppress(OSError, RuntimeError):
+            stdin.close()
 
     async def _tell(self, code: int) -> None:
         """Say how it ended. The oldest protocols know only of failures, in plain words."""
@@ -148,7 +203,7 @@ class _Session:
         told = f"command terminated with non-zero exit code: exit status {code}"
         if self._channels.protocol not in (_V5, _V4, "v4.base64.channel.k8s.io"):
             if failed:
-                await self._channels.write(_ERROR, told.encode())
+                await self._channels.write(ERROR, told.encode())
             return
         status: dict[str, Any] = {"metadata": {}, "status": "Failure" if failed else "Success"}
         if failed:
@@ -156,7 +211,7 @@ class _Session:
             status["message"] = told
             status["reason"] = "NonZeroExitCode"
             status["details"] = {"causes": causes}
-        await self._channels.write(_ERROR, orjson.dumps(status))
+        await self._channels.write(ERROR, orjson.dumps(status))
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

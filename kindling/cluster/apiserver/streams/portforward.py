@@ -1,8 +1,8 @@
-"""Connections to a pod's ports through a WebSocket: by channels or by SPDY inside it.
+"""Connections to a pod's ports: by SPDY, inside a WebSocket or bare, or by a WebSocket's channels.
 
-kubectl from 1.31 on tunnels SPDY/3.1, with a pair of streams for each connection; the Python
-client takes a pair of channels for each port. SPDY by an HTTP Upgrade, as kubectl before 1.31 has
-it, cannot be had over ASGI.
+kubectl from 1.31 on tunnels SPDY/3.1 through a WebSocket, with a pair of streams for each
+connection; older ones and what is built on client-go take the same to the connection itself, by an
+HTTP Upgrade. The Python client takes a pair of channels for each port.
 """
 
 from __future__ import annotations
@@ -11,14 +11,22 @@ import asyncio
 import contextlib
 from urllib.parse import parse_qs
 
+from kindling.cluster.apiserver.streams.carriers import WebSocketCarrier
 from kindling.cluster.apiserver.streams.channels import Channels, Message, Receive, Send, choose
 from kindling.cluster.apiserver.streams.inbox import Inbox
 from kindling.cluster.apiserver.streams.reach import PIECE, Connect, feed, hang_up, refusal
-from kindling.cluster.apiserver.streams.tunnel import TUNNEL, Tunnel
+from kindling.cluster.apiserver.streams.tunnel import Tunnel
+from kindling.cluster.apiserver.streams.upgrade import (
+    choose_stream_protocol,
+    take_over,
+    wants_spdy,
+)
 from kindling.cluster.model.status import ApiError, bad_request
 
 __all__ = ["serve_portforward"]
 
+_PLAIN = "portforward.k8s.io"
+_TUNNEL = "SPDY/3.1+portforward.k8s.io"
 _CHANNELS = ("v4.channel.k8s.io", "portforward.k8s.io", "v4.base64.channel.k8s.io", "")
 
 
@@ -28,10 +36,16 @@ async def serve_portforward(scope: Message, receive: Receive, send: Send, connec
     The caller has neither received nor sent anything yet. Raises `ApiError` before anything is
     accepted: for a subprotocol that is not ours, and for ports that are none.
     """
-    protocol = choose(scope, (TUNNEL, *_CHANNELS))
     pod = _pod_of(str(scope.get("path", "")))
-    if protocol == TUNNEL:
-        await Tunnel(receive, send, connect, pod).run()
+    if wants_spdy(scope):
+        bare = await take_over(scope, choose_stream_protocol(scope, (_PLAIN,)))
+        await Tunnel(bare, connect, pod).run()
+        return
+    protocol = choose(scope, (_TUNNEL, *_CHANNELS))
+    if protocol == _TUNNEL:
+        tunnelled = WebSocketCarrier(receive, send)
+        await tunnelled.accept(_TUNNEL)
+        await Tunnel(tunnelled, connect, pod).run()
         return
     ports = _ports(scope.get("query_string", b"").decode("latin-1"))
     channels = Channels(receive, send, protocol)

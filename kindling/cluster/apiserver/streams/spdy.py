@@ -1,6 +1,7 @@
 """SPDY/3.1 frames: bytes in, events out, and the other way. No I/O.
 
-As much of it as port-forwards need, at the server's end. Source: the SPDY Protocol, draft 3.1.
+As much of it as exec and port-forwards need, at the server's end. Source: the SPDY Protocol,
+draft 3.1.
 kubectl's library (moby/spdystream) knows nothing of windows: it sends no WINDOW_UPDATE and passes
 over those that it gets. So a window for what we send counts only once a peer has sent one.
 """

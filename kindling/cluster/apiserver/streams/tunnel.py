@@ -1,4 +1,4 @@
-"""SPDY/3.1 inside a WebSocket: kubectl's way to many connections through one port-forward.
+"""SPDY/3.1 as kubectl's way to many connections through one port-forward.
 
 Every connection is a pair of streams with the same `requestID`: `data` has its bytes, `error` what
 went wrong, after which the client gives up. Read with it: the kubelet's `portforward`, client-go's
@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from kindling.cluster.apiserver.streams.channels import Receive, Send
+from kindling.cluster.apiserver.streams.carriers import Carrier
 from kindling.cluster.apiserver.streams.inbox import Inbox
+from kindling.cluster.apiserver.streams.link import Link
 from kindling.cluster.apiserver.streams.reach import PIECE, Connect, feed, hang_up, refusal
 from kindling.cluster.apiserver.streams.spdy import (
     Data,
@@ -20,17 +21,11 @@ from kindling.cluster.apiserver.streams.spdy import (
     Opened,
     Reset,
     ResetStatus,
-    SpdyConnection,
-    SpdyError,
     WindowOpened,
 )
 from kindling.cluster.model.status import ApiError
 
-__all__ = ["TUNNEL", "Tunnel"]
-
-TUNNEL = "SPDY/3.1+portforward.k8s.io"
-_PROTOCOL_ERROR = 1002
-_UNSUPPORTED = 1003
+__all__ = ["Tunnel"]
 
 
 @dataclass(slots=True)
@@ -49,50 +44,33 @@ class _Pair:
 class Tunnel:
     """One port-forward. Bytes that are no SPDY end it, and it alone."""
 
-    def __init__(self, receive: Receive, send: Send, connect: Connect, pod: str) -> None:
-        self._receive = receive
-        self._send = send
+    def __init__(self, carrier: Carrier, connect: Connect, pod: str) -> None:
+        self._link = Link(carrier)
+        self._spdy = self._link.spdy
         self._connect = connect
         self._pod = pod
-        self._spdy = SpdyConnection()
-        self._sending = asyncio.Lock()
-        self._gone = False
         self._waiting: dict[str, _Pair] = {}
         self._by_stream: dict[int, _Pair] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Serve until the client goes."""
-        await self._receive()  # `websocket.connect`
-        await self._send({"type": "websocket.accept", "subprotocol": TUNNEL})
-        async with asyncio.TaskGroup() as group:
-            code = await self._serve(group)
-            for task in self._tasks:
-                task.cancel()
-        if code is not None and not self._gone:
-            self._gone = True
-            await self._message({"type": "websocket.close", "code": code})
+        try:
+            async with asyncio.TaskGroup() as group:
+                await self._serve(group)
+                for task in self._tasks:
+                    task.cancel()
+        finally:
+            await self._link.close()
 
-    async def _serve(self, group: asyncio.TaskGroup) -> int | None:
-        """Follow the client until it is gone, or with the code to end with."""
-        while True:
-            message = await self._receive()
-            if message["type"] == "websocket.disconnect":
-                self._gone = True
-                return None
-            data = message.get("bytes")
-            if data is None:
-                return _UNSUPPORTED
-            try:
-                events = self._spdy.incoming(data)
-            except SpdyError:
-                await self._flush()
-                return _PROTOCOL_ERROR
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
+        """Follow the client until it is gone."""
+        while (events := await self._link.events()) is not None:
             for event in events:
                 if isinstance(event, GoAway) and not self._tasks:
-                    return 1000
+                    return
                 await self._take(event, group)
-            await self._flush()
+            await self._link.flush()
 
     async def _take(self, event: Event, group: asyncio.TaskGroup) -> None:
         match event:
@@ -113,7 +91,7 @@ class Tunnel:
                 if (pair := self._by_stream.get(stream)) is not None:
                     pair.window.set()
             case GoAway():
-                pass  # kubectl closes the WebSocket once its connections are at their end
+                pass  # kubectl hangs up once its connections are at their end
 
     def _open(self, event: Opened, group: asyncio.TaskGroup) -> None:
         """A stream, which is refused when its headers make no sense."""
@@ -154,14 +132,14 @@ class Tunnel:
             self._spdy.send(pair.data, b"", end=True)
             self._by_stream.pop(pair.data, None)
             self._by_stream.pop(pair.error, None)
-        await self._flush()
+        await self._link.flush()
 
     async def _carry(
         self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         async def taken(count: int) -> None:
             self._spdy.consumed(pair.data, count)
-            await self._flush()
+            await self._link.flush()
 
         name = f"portforward-{pair.port}-{pair.request}"
         outward = asyncio.create_task(feed(writer, pair.inbox, taken), name=f"{name}-out")
@@ -192,17 +170,4 @@ class Tunnel:
             if not data:
                 return
             self._spdy.send(pair.data, data)
-            await self._flush()
-
-    async def _flush(self) -> None:
-        """Send what is to go; waits while the client is slow."""
-        async with self._sending:
-            out = self._spdy.outgoing()
-            if out and not self._gone:
-                await self._message({"type": "websocket.send", "bytes": out})
-
-    async def _message(self, message: dict[str, object]) -> None:
-        try:
-            await self._send(message)
-        except OSError:
-            self._gone = True
+            await self._link.flush()
