@@ -34,6 +34,7 @@ _ASK_AGAIN = 10.0  # seconds between tries of a container that cannot be configu
 _MOST_WORDS = 4096  # bytes of a termination message,
 _MOST_LOG_WORDS = 2048  # and of one taken from the log, of at most
 _MOST_LOG_LINES = 80
+_SETTLED = 0.5  # seconds; see `_settling`
 _EPOCH = "1970-01-01T00:00:00Z"
 
 
@@ -191,8 +192,8 @@ class Life:
             raise
         log = LogFile(log_path(home.folder, slot.name, attempt), site.clock)
         site.events.normal(about, "Started", f"Started container {slot.name}")
-        began = site.clock.monotonic()
-        run = Run(container, image, log, Output(container, log), place.termination, began)
+        settled_at = site.clock.monotonic() + _settling(self._owner.pod)
+        run = Run(container, image, log, Output(container, log), place.termination, settled_at)
         slot.run = run
         slot.waiting = None
         slot.beginning = False
@@ -251,6 +252,17 @@ class Life:
         if not words and end.code != 0 and policy == "FallbackToLogsOnError":
             words = last_text(run.log.path, _MOST_LOG_LINES, _MOST_LOG_WORDS)
         return words
+
+
+def _settling(pod: Obj) -> float:
+    """Seconds that a container is to be up before it may be ready without a probe.
+
+    One that ends at once must not be ready before its end is seen: for that moment a Deployment
+    would take pods away that serve. The kubelet has no such rule, but looks at its containers once
+    a second, and mostly sees the end first. Pods that run to an end take nobody's place, and
+    `kubectl run --attach` waits until they are ready.
+    """
+    return _SETTLED if (pod["spec"].get("restartPolicy") or "Always") == "Always" else 0.0
 
 
 def _siblings(folder: Path) -> list[Path]:

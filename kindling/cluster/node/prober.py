@@ -2,7 +2,7 @@
 
 Rules of the kubelet (`pkg/kubelet/prober`): a startup probe holds the others back; liveness begins
 as alive and readiness as not ready; so many results in a row turn the verdict. Without a readiness
-probe a container is ready once it has been up for a moment.
+probe a container is ready once its run has settled.
 """
 
 from __future__ import annotations
@@ -17,12 +17,6 @@ from kindling.cluster.node.site import Site
 from kindling.cluster.node.slot import Run, Slot
 
 __all__ = ["Prober"]
-
-_SETTLED = 0.5
-"""Seconds that a container is to be up before it is ready without a probe. One that ends at once
-must not be ready before its end is seen: for that moment a Deployment would take pods away that
-serve. The kubelet has no such rule, but looks at its containers once a second, and mostly sees the
-end first."""
 
 
 class Prober:
@@ -55,7 +49,7 @@ class Prober:
             return
         slot.started = True
         probe = spec.get("readinessProbe")
-        wait = 0.0 if probe else self._run.began + _SETTLED - self._site.clock.monotonic()
+        wait = 0.0 if probe else self._run.settled_at - self._site.clock.monotonic()
         slot.ready = not probe and wait <= 0
         self._run.started.set()
         self._changed()

@@ -38,8 +38,8 @@ class Run:
     output: Output
     termination: Path
     """The file behind `terminationMessagePath`."""
-    began: float
-    """When it started, on the monotonic clock."""
+    settled_at: float
+    """From when on the monotonic clock it may be ready without a readiness probe."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     started: asyncio.Event = field(default_factory=asyncio.Event)
     """The postStart hook and the startup probe have succeeded."""

@@ -1,4 +1,5 @@
-"""When a container without a readiness probe is ready: not before it has been up for a moment."""
+"""When a container without a readiness probe is ready: if it is to stay, not before it has been up
+for a moment."""
 
 from __future__ import annotations
 
@@ -116,6 +117,14 @@ async def test_a_slow_start_has_waited_enough(bed: Bed) -> None:
     assert bed.entry()["started"]
     assert told[-1] == ("running", True)
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+async def test_one_that_runs_to_an_end_is_ready_at_once(bed: Bed, policy: str) -> None:
+    """It replaces none, and `kubectl run --attach` waits for it."""
+    await bed.pod(restartPolicy=policy)
+    await bed.until(lambda: bed.entry().get("ready"))
+    assert bed.condition("Ready")["status"] == "True"
 
 
 async def test_liveness_does_not_wait_for_it(bed: Bed) -> None:
