@@ -156,9 +156,9 @@ def test_describing(both: Both) -> None:
         END
         kubectl apply -f all.yaml; kubectl rollout status deployment/web --timeout=60s | tail -1
         kubectl wait --for=condition=complete job/once --timeout=60s
-        # a config map
+        # a config map [sorted]
         kubectl describe configmap words
-        # a secret
+        # a secret [sorted]
         kubectl describe secret hidden
         # a running pod [settles]
         kubectl describe pod -l app=web | sed '/^Events/,$d'
