@@ -22,6 +22,8 @@ _HASH = rf"(?=[{_RANDOM}]*\d)[{_RANDOM}]{{6,10}}"
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
     for pattern, replacement in (
+        # What client-go notes of a watch that its own time limit cuts off: sometimes, on either.
+        (r"^(?:stderr: )?[EWI]\d{4} [\d:.]+ .*reflector\.go:.*\n?", ""),
         (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UID"),
         (r"\b\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d| UTC)?", "TIME"),
         (r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),

@@ -65,3 +65,11 @@ def test_scripts_are_steps_with_names_and_flags() -> None:
 def test_scripts_that_are_none_are_refused(script: str) -> None:
     with pytest.raises(ValueError, match="step"):
         steps(script)
+
+
+def test_notes_of_a_watch_that_was_cut_off_are_nobodys() -> None:
+    note = (
+        'stderr: E1121 17:42:54.009218  15406 reflector.go:166] "Unhandled Error" err="x.go:146:'
+        ' Failed to watch *unstructured.Unstructured: context deadline exceeded"\n'
+    )
+    assert normalise(f"before\n{note}after\n", node="n") == normalise("before\nafter\n", node="n")
