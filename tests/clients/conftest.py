@@ -6,10 +6,12 @@ need a newer version, or rights of its own) asks for `embedded`, and is skipped 
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import subprocess
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +27,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "clients" in item.path.parts:
             for warning in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
                 item.add_marker(pytest.mark.filterwarnings(f"ignore::{warning}"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _left_sockets() -> Iterator[None]:
+    """Collected here, where their warnings are ignored, and not in the midst of a later test."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
 
 
 @pytest.fixture(scope="module")
