@@ -128,15 +128,15 @@ stty cols 91 rows 23; kubectl exec -it two -c side -- sh -c 'test -t 0 && echo t
 # no terminal on this side
 kubectl exec -it two -c side -- echo hi < /dev/null
 # attached: what is typed is answered [settles]
-printf 'one\\n' | timeout 3 kubectl attach -i talker 2>/dev/null | head -1
+for n in 1 2 3 4 5; do said=$({ printf 'one\\n'; sleep 1; } | timeout 3 kubectl attach -i talker 2>/dev/null | head -1); [ -z "$said" ] || break; done; echo "$said"
 # attached to one that is none
 kubectl attach done
 kubectl attach two -c none
 # copied in and out
 mkdir -p d/e; echo 1 > d/one; echo 2 > d/e/two
 kubectl cp d two:/tmp/d -c side; kubectl exec two -c side -- sh -c 'cd /tmp/d && find . -type f | sort | xargs cat'
-kubectl cp two:/tmp/d back -c side 2>/dev/null; find back -type f | sort
-kubectl cp two:/tmp/d/one one -c side 2>/dev/null; cat one
+kubectl cp two:/tmp/d back -c side > tar.said 2>&1; find back -type f | sort
+kubectl cp two:/tmp/d/one one -c side > tar.said 2>&1; cat one
 # copied from what is not there
 kubectl cp none two:/tmp/none
 # forwarded
