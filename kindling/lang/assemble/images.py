@@ -259,12 +259,7 @@ class Images:
         declared = self._declarations.registry is not None or (
             self._declarations.cluster.registry or bool(self._declarations.cluster.registry_host)
         )
-        # An announced registry is a better way than loading, but for a node that built the image.
-        announced = self._target is not None and self._target.registry is not None
-        return declared or (announced and not self._at_node())
-
-    def _at_node(self) -> bool:
-        return self._target is not None and _LOADERS.get(self._target.product) == "embedded"
+        return declared or (self._target is not None and self._target.registry is not None)
 
     def _deliver(
         self,
