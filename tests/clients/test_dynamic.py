@@ -68,7 +68,8 @@ def lamps(kinds: Any) -> Iterator[Any]:
     )
     try:
         for event in definitions.watch(timeout=30, field_selector=f"metadata.name={name}"):
-            conditions = event["object"].to_dict().get("status", {}).get("conditions", [])
+            # Until its first condition a real server says `conditions: null`.
+            conditions = (event["object"].to_dict().get("status") or {}).get("conditions") or []
             if any(i["type"] == "Established" and i["status"] == "True" for i in conditions):
                 break
         kinds.resources.invalidate_cache()

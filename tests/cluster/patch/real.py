@@ -44,6 +44,25 @@ class RealServer:
         )
         return response.status, json.loads(response.data)
 
+    def versions(self, obj: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Each version of an object from now on, for half a minute at most."""
+        selector = f"fieldSelector=metadata.name%3D{obj['metadata']['name']}"
+        response = self.api.rest_client.pool_manager.request(
+            "GET",
+            f"{self.api.configuration.host}{self.path(obj, name=False)}"
+            f"?watch=true&timeoutSeconds=30&{selector}",
+            headers={"Accept": "application/json"},
+            preload_content=False,
+        )
+        try:
+            rest = b""
+            for chunk in response.stream(amt=None):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    yield json.loads(line)["object"]
+        finally:
+            response.close()
+
     def path(self, obj: dict[str, Any], *, name: bool = True, subresource: str = "") -> str:
         version = obj["apiVersion"]
         root = "/api/v1" if version == "v1" else f"/apis/{version}"

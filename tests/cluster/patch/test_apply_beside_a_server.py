@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import uuid
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -97,17 +98,21 @@ class Player:
         return body
 
     def settled(self, obj: Json) -> Json | None:
-        """The object once no controller has anything to add."""
-        for _ in range(200):
-            status, found = self.server.request("GET", self.server.path(obj))
-            if status == 404:
-                return None
-            if found["kind"] != "Deployment" or (
-                found.get("status", {}).get("observedGeneration") == found["metadata"]["generation"]
-                and found["status"].get("conditions")
-            ):
-                result: Json = found
-                return result
+        """The object once no controller has anything to add; none if there is none."""
+        status, found = self.server.request("GET", self.server.path(obj))
+        if status == 404:
+            return None
+        if found["kind"] != "Deployment":
+            result: Json = found
+            return result
+        with closing(self.server.versions(obj)) as versions:
+            for version in versions:
+                seen = version.get("status", {})
+                kinds = {item["type"] for item in seen.get("conditions") or []}
+                if seen.get("observedGeneration") == version["metadata"]["generation"] and (
+                    {"Available", "Progressing"} <= kinds
+                ):
+                    return version
         raise AssertionError("the controller never came to rest")
 
     def play(self, step: Step, identity: Json) -> tuple[Any, Any]:
