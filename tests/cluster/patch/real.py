@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,7 +44,7 @@ class RealServer:
         )
         return response.status, json.loads(response.data)
 
-    def versions(self, obj: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def versions(self, obj: dict[str, Any]) -> Generator[dict[str, Any]]:
         """Each version of an object from now on, for half a minute at most."""
         selector = f"fieldSelector=metadata.name%3D{obj['metadata']['name']}"
         response = self.api.rest_client.pool_manager.request(
