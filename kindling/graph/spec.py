@@ -26,6 +26,7 @@ __all__ = [
     "LoadSpec",
     "ObjectRef",
     "ObjectSpec",
+    "OperatorSpec",
     "PortForwardSpec",
     "Probe",
     "ProbeAction",
@@ -269,6 +270,19 @@ class SecretSpec:
     type: str = "Opaque"
 
 
+@dataclass(frozen=True, slots=True)
+class OperatorSpec:
+    """A DevStagingEnvironment to be written, and its children to be reconciled by an operator.
+
+    `object` is the manifest; `images` say where the references of built images go, as for an
+    `ApplySpec`.
+    """
+
+    object: ObjectSpec
+    images: tuple[ImageInjection, ...] = ()
+    timeout: float = field(default=30.0, metadata=NOT_IN_KEY)
+
+
 class Readiness(Enum):
     """What a workload's pods must be before the rollout counts as done (`pod_readiness=`)."""
 
@@ -324,6 +338,7 @@ Spec = (
     | CustomImageSpec
     | DockerImageSpec
     | LoadSpec
+    | OperatorSpec
     | PortForwardSpec
     | PushSpec
     | RegistrySpec

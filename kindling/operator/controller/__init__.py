@@ -1,0 +1,1 @@
+"""The operator at work: it watches environments and runner pools and writes what they say."""
