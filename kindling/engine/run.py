@@ -6,6 +6,7 @@ import asyncio
 import importlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -24,6 +25,7 @@ from kindling.engine.journaling import JournalWriter
 from kindling.engine.listeners import Fan, LogKeeper
 from kindling.engine.messages import Ask, Interrupted
 from kindling.engine.notices import Level, Message, Reporter
+from kindling.engine.operating import Begin, Operating, Target, begin
 from kindling.engine.options import SessionOptions
 from kindling.engine.project import Project
 from kindling.engine.redact import Redactor
@@ -61,6 +63,8 @@ class Connections:
     cluster: Callable[[KubeContext, Mapping[str, str]], Awaitable[Cluster]]
     containers: Callable[[ProcessRunner, Mapping[str, str], Path], Awaitable[ContainerEngine]]
     """Takes what runs programs, the environment and the project's folder."""
+    operator: Callable[[Target], Begin] = begin
+    """Takes what tells where the cluster is."""
 
 
 _importing = threading.Lock()
@@ -162,11 +166,14 @@ async def open_tools(
             guard=lambda: processes.watched(environment),
         )
 
-        async def connect_cluster() -> Cluster:
+        async def target() -> tuple[KubeContext, dict[str, str]]:
             if project.target is None:
                 raise ClusterError("This graph uses no cluster")
             context, found = await reached(project.target.context, environment, start=bool(lock))
-            return await connections.cluster(context, found)
+            return context, dict(found)
+
+        async def connect_cluster() -> Cluster:
+            return await connections.cluster(*await target())
 
         async def connect_containers() -> ContainerEngine:
             home = home_of(project.target.context, environment) if project.target else None
@@ -176,6 +183,16 @@ async def open_tools(
             await reached(project.target.context, environment, start=bool(lock))
             await asyncio.to_thread(_one_import_at_a_time)
             return await node_images(home, processes, environment, options.root)
+
+        def make_operating() -> Operating:
+            from kindling.operator.controller.run import holder
+
+            return Operating(
+                begin=connections.operator(target),
+                holder=holder,
+                identity=f"{lock}-{session}@{socket.gethostname()}",
+                say=lambda line: say(Where(options.file.name), line),
+            )
 
         world = SessionWorld(
             root=options.root,
@@ -187,6 +204,7 @@ async def open_tools(
             blobs=blobs,
             connect_cluster=connect_cluster,
             connect_containers=connect_containers,
+            make_operating=make_operating if lock else None,
         )
         stack.push_async_callback(world.close)
         yield Tools(

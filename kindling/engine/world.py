@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kindling.executors.protocol import BlobStore, Clock, ProcessRunner
+from kindling.errors import ClusterError
+from kindling.executors.protocol import BlobStore, Clock, LogSink, ProcessRunner
 
 if TYPE_CHECKING:
     from kindling.build.protocol import ContainerEngine
+    from kindling.engine.operating import Operating
     from kindling.kube.protocol import Cluster
 
 __all__ = ["SessionWorld"]
@@ -35,6 +37,7 @@ class SessionWorld:
         blobs: BlobStore,
         connect_cluster: Callable[[], Awaitable[Cluster]],
         connect_containers: Callable[[], Awaitable[ContainerEngine]],
+        make_operating: Callable[[], Operating] | None = None,
     ) -> None:
         self._root = root
         self._state_dir = state_dir
@@ -45,6 +48,8 @@ class SessionWorld:
         self._blobs = blobs
         self._connect_cluster = connect_cluster
         self._connect_containers = connect_containers
+        self._make_operating = make_operating
+        self._operating: Operating | None = None
         self._cluster: Cluster | None = None
         self._containers: ContainerEngine | None = None
         self._connecting_cluster = asyncio.Lock()
@@ -94,8 +99,23 @@ class SessionWorld:
                 self._containers = await self._connect_containers()
             return self._containers
 
+    async def operate(self, namespace: str, name: str = "", log: LogSink | None = None) -> str:
+        if self._make_operating is None:
+            raise ClusterError("No operator can be started here")
+        if self._operating is None:
+            self._operating = self._make_operating()
+        return await self._operating.act(await self.cluster(), namespace, name, log)
+
     async def close(self) -> None:
-        """Close what was connected."""
+        """Stop the operator, and close what was connected."""
+        operating, self._operating = self._operating, None
+        try:
+            if operating is not None:
+                await operating.stop()
+        finally:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
         for thing in (self._cluster, self._containers):
             if thing is not None:
                 await thing.close()

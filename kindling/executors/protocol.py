@@ -163,6 +163,17 @@ class World(Protocol):
         """The Docker engine. Raises `ContainerError` where there is none."""
         ...
 
+    async def operate(self, namespace: str, name: str = "", log: LogSink | None = None) -> str:
+        """See to it that an operator acts on the environments of a namespace: the one that holds
+        the Lease, else one inside this session that goes on until it ends. Who it is.
+
+        What an operator of this session says about the environment `name` goes to `log`.
+
+        Raises:
+            ClusterError: None acts, and none of ours can.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ReadinessReport:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kindling.errors import ClusterError, ContainerError
-from kindling.executors.protocol import Clock, Job, ProcessRunner
+from kindling.executors.protocol import Clock, Job, LogSink, ProcessRunner
 from kindling.graph.node import FileSet, Kind, Node, NodeId, node_id
 from kindling.graph.outcome import Output
 from kindling.graph.spec import Spec
@@ -81,6 +81,8 @@ class JobWorld:
     )
     blobs: MemoryBlobs = field(default_factory=MemoryBlobs)
     lines: Lines = field(default_factory=Lines)
+    operator: Callable[[str], Awaitable[str]] | None = None
+    """Stands in for the operator that a session would start in a namespace; who it is."""
 
     @property
     def state_dir(self) -> Path:
@@ -95,6 +97,12 @@ class JobWorld:
         if self.engine is None:
             raise ContainerError("no Docker engine answers")
         return self.engine
+
+    async def operate(self, namespace: str, name: str = "", log: LogSink | None = None) -> str:
+        del name, log
+        if self.operator is None:
+            raise ClusterError("no operator can be started here")
+        return await self.operator(namespace)
 
     def job(
         self,
