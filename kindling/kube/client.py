@@ -141,10 +141,16 @@ class KubeCluster:
         )
 
     async def apply(
-        self, manifest: Object, *, force: bool = False, dry_run: bool = False, timeout: float = 30.0
+        self,
+        manifest: Object,
+        *,
+        manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+        timeout: float = 30.0,
     ) -> Object:
         ref = await self._ref(manifest, timeout)
-        params = [("fieldManager", FIELD_MANAGER), ("force", "true" if force else "false")]
+        params = [("fieldManager", manager), ("force", "true" if force else "false")]
         if dry_run:
             params.append(("dryRun", "All"))
         return await self._write(
@@ -157,14 +163,16 @@ class KubeCluster:
             timeout=timeout,
         )
 
-    async def create(self, manifest: Object, *, timeout: float = 30.0) -> Object:
+    async def create(
+        self, manifest: Object, *, manager: str = FIELD_MANAGER, timeout: float = 30.0
+    ) -> Object:
         ref = await self._ref(manifest, timeout)
         resource = await self.resource(ref.api_version, ref.kind, timeout=timeout)
         answer = await self._wire.request(
             "POST",
             resource_path(resource, ref.namespace),
             f"create {ref}",
-            params=[("fieldManager", FIELD_MANAGER)],
+            params=[("fieldManager", manager)],
             body=manifest,
             timeout=timeout,
         )
@@ -177,6 +185,7 @@ class KubeCluster:
         kind: PatchKind = PatchKind.MERGE,
         *,
         subresource: str = "",
+        manager: str = FIELD_MANAGER,
         timeout: float = 30.0,
     ) -> Object:
         return await self._write(
@@ -185,7 +194,7 @@ class KubeCluster:
             f"change {ref}",
             patch,
             subresource=subresource,
-            params=[("fieldManager", FIELD_MANAGER)],
+            params=[("fieldManager", manager)],
             content_type=kind.value,
             timeout=timeout,
         )

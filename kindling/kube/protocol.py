@@ -250,9 +250,15 @@ class Cluster(Protocol):
         ...
 
     async def apply(
-        self, manifest: Object, *, force: bool = False, dry_run: bool = False, timeout: float = 30.0
+        self,
+        manifest: Object,
+        *,
+        manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+        timeout: float = 30.0,
     ) -> Object:
-        """Server-side apply as field manager `kindling`; the object as it then is.
+        """Server-side apply as a field manager; the object as it then is.
 
         Raises: FieldConflictError: Another manager owns fields with other values; not with `force`.
             InvalidError: The server refuses the manifest; `immutable` tells fields that cannot
@@ -260,7 +266,9 @@ class Cluster(Protocol):
         """
         ...
 
-    async def create(self, manifest: Object, *, timeout: float = 30.0) -> Object:
+    async def create(
+        self, manifest: Object, *, manager: str = FIELD_MANAGER, timeout: float = 30.0
+    ) -> Object:
         """Raises `AlreadyExistsError` when there is one of that name."""
         ...
 
@@ -271,6 +279,7 @@ class Cluster(Protocol):
         kind: PatchKind = PatchKind.MERGE,
         *,
         subresource: str = "",
+        manager: str = FIELD_MANAGER,
         timeout: float = 30.0,
     ) -> Object: ...
 

@@ -23,6 +23,7 @@ from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import (
     AlreadyExistsError,
     Cause,
+    ConflictError,
     FieldConflict,
     FieldConflictError,
     InvalidError,
@@ -57,6 +58,7 @@ _CLUSTER_WIDE = {
     ("v1", "Node"): "nodes",
     ("v1", "PersistentVolume"): "persistentvolumes",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "customresourcedefinitions",
+    ("networking.k8s.io/v1", "IngressClass"): "ingressclasses",
     ("rbac.authorization.k8s.io/v1", "ClusterRole"): "clusterroles",
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): "clusterrolebindings",
 }
@@ -73,7 +75,10 @@ _NAMESPACED = {
     ("apps/v1", "ReplicaSet"): "replicasets",
     ("apps/v1", "StatefulSet"): "statefulsets",
     ("batch/v1", "Job"): "jobs",
+    ("coordination.k8s.io/v1", "Lease"): "leases",
     ("networking.k8s.io/v1", "Ingress"): "ingresses",
+    ("rbac.authorization.k8s.io/v1", "Role"): "roles",
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): "rolebindings",
 }
 _IMMUTABLE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "DaemonSet": (("spec", "selector"),),
@@ -88,8 +93,7 @@ _IMMUTABLE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 
-_APPLIER = f"{FIELD_MANAGER} by apply"
-"""To the API server, one name is two managers: one that applies and one that writes otherwise."""
+_BY_APPLY = " by apply"
 
 _Key = tuple[str, str, str, str]
 
@@ -301,24 +305,34 @@ class FakeCluster:
         return self.watch(api_version, kind, namespace=namespace, labels=labels, fields=fields)
 
     async def apply(
-        self, manifest: Object, *, force: bool = False, dry_run: bool = False, timeout: float = 30.0
+        self,
+        manifest: Object,
+        *,
+        manager: str = FIELD_MANAGER,
+        force: bool = False,
+        dry_run: bool = False,
+        timeout: float = 30.0,
     ) -> Object:
         del timeout
+        applier = _applier(manager)
         await self._answer()
         ref = self._ref(manifest)
         old = self._objects.get(_key(ref))
         live = old.body if old else {}
         fields = old.fields.copy() if old else Fields()
         wanted = _plain(manifest)
-        conflicts = fields.conflicts(_APPLIER, wanted, live)
+        conflicts = fields.conflicts(applier, wanted, live)
         if conflicts and not force:
-            found = [FieldConflict(name, tuple(paths)) for name, paths in conflicts.items()]
+            found = [
+                FieldConflict(name.removesuffix(_BY_APPLY), tuple(paths))
+                for name, paths in conflicts.items()
+            ]
             raise FieldConflictError(
                 f"Cannot apply {ref}: its fields belong to others",
                 found,
                 details=[str(conflict) for conflict in found],
             )
-        body = fields.apply(_APPLIER, wanted, live)
+        body = fields.apply(applier, wanted, live)
         body.update({"apiVersion": ref.api_version, "kind": ref.kind})
         body.setdefault("metadata", {})["name"] = ref.name
         if dry_run:
@@ -328,13 +342,15 @@ class FakeCluster:
         self.writes.append(("apply", ref))
         return result
 
-    async def create(self, manifest: Object, *, timeout: float = 30.0) -> Object:
+    async def create(
+        self, manifest: Object, *, manager: str = FIELD_MANAGER, timeout: float = 30.0
+    ) -> Object:
         del timeout
         await self._answer()
         ref = self._ref(manifest)
         if _key(ref) in self._objects:
             raise AlreadyExistsError(f"Cannot create {ref}: it exists already")
-        result = self._store(ref, copy.deepcopy(dict(manifest)), FIELD_MANAGER)
+        result = self._store(ref, copy.deepcopy(dict(manifest)), manager)
         self.writes.append(("create", ref))
         return result
 
@@ -345,15 +361,25 @@ class FakeCluster:
         kind: PatchKind = PatchKind.MERGE,
         *,
         subresource: str = "",
+        manager: str = FIELD_MANAGER,
         timeout: float = 30.0,
     ) -> Object:
-        del timeout, subresource
+        del timeout
         await self._answer()
         if kind is not PatchKind.MERGE or not isinstance(patch, Mapping):
             raise NotImplementedError("the fake cluster knows merge patches alone")
         ref = self._resolved(ref)
         stored = self._stored(ref, "change")
-        result = self._store(ref, _merged(stored.body, patch), FIELD_MANAGER)
+        version = (patch.get("metadata") or {}).get("resourceVersion")
+        if version not in (None, stored.body["metadata"]["resourceVersion"]):
+            raise ConflictError(
+                f"Cannot change {ref}: it was changed meanwhile",
+                details=["the object has been modified"],
+                transient=True,
+            )
+        if subresource == "status":
+            patch = {"status": patch.get("status")}
+        result = self._store(ref, _merged(stored.body, patch), manager)
         self.writes.append(("patch", ref))
         if result["metadata"].get("deletionTimestamp") and not result["metadata"].get("finalizers"):
             self._drop(_key(ref))
@@ -594,6 +620,12 @@ class FakeCluster:
         for key, stored in self._objects.items():
             if key[:2] == (resource.api_version, resource.kind) and matches(stored.body):
                 yield copy.deepcopy(stored.body)
+
+
+def _applier(manager: str) -> str:
+    """To the API server, one name is two managers: one that applies and one that writes
+    otherwise."""
+    return manager + _BY_APPLY
 
 
 def _key(ref: ObjectRef) -> _Key:

@@ -21,13 +21,14 @@ from kindling.kube.contexts import choose_target, read_kubeconfig
 from kindling.kube.discovery import resource_path
 from kindling.kube.errors import (
     AlreadyExistsError,
+    ConflictError,
     FieldConflictError,
     InvalidError,
     NotFoundError,
     TimeLimitError,
     UnknownKindError,
 )
-from kindling.kube.protocol import Cluster, EventKind, Object, PodSource
+from kindling.kube.protocol import Cluster, EventKind, Object, PatchKind, PodSource
 from kindling.testing.cluster import FakeCluster
 
 
@@ -167,6 +168,40 @@ async def test_our_own_patch_conflicts_with_our_apply_under_our_name(subject: Su
     with pytest.raises(FieldConflictError) as caught:
         await subject.cluster.apply(config(subject.namespace, key="3"))
     assert [c.manager for c in caught.value.conflicts] == ["kindling"]
+
+
+async def test_what_one_manager_of_ours_applied_is_foreign_to_the_other(subject: Subject) -> None:
+    """The operator and a session have a name each."""
+    await subject.cluster.apply(config(subject.namespace, key="1"), manager="kindling-operator")
+    with pytest.raises(FieldConflictError) as caught:
+        await subject.cluster.apply(config(subject.namespace, key="2"))
+    assert [c.manager for c in caught.value.conflicts] == ["kindling-operator"]
+    left = await subject.cluster.apply(config(subject.namespace), manager="kindling-operator")
+    assert not left.get("data")
+
+
+async def test_a_change_of_an_older_version_is_refused(subject: Subject) -> None:
+    first = await subject.cluster.create(config(subject.namespace, key="1"), manager="first")
+    ref, version = config_ref(subject.namespace), first["metadata"]["resourceVersion"]
+    patch = {"metadata": {"resourceVersion": version}, "data": {"key": "2"}}
+    assert (await subject.cluster.patch(ref, patch))["data"] == {"key": "2"}
+    with pytest.raises(ConflictError) as caught:
+        await subject.cluster.patch(ref, {**patch, "data": {"key": "3"}})
+    assert caught.value.transient
+    assert (await subject.cluster.get(ref))["data"] == {"key": "2"}
+
+
+async def test_the_status_is_written_by_itself(subject: Subject) -> None:
+    made = await subject.cluster.apply(deployment(subject.namespace, "web"))
+    ref = ObjectRef("apps/v1", "Deployment", made["metadata"]["name"], subject.namespace)
+    told = {"type": "Told", "status": "True", "reason": "Said", "message": "by a test"}
+    patch = {"spec": {"paused": True}, "status": {"conditions": [told]}}
+    changed = await subject.cluster.patch(
+        ref, patch, PatchKind.MERGE, subresource="status", manager="kindling-operator"
+    )
+    assert "Told" in [one["type"] for one in changed["status"]["conditions"]]
+    assert not changed["spec"].get("paused")
+    assert changed["metadata"]["generation"] == made["metadata"]["generation"]
 
 
 async def test_a_dry_run_answers_and_writes_nothing(subject: Subject) -> None:
