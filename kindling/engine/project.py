@@ -160,6 +160,22 @@ class Project:
             reader = DiskReader(Path(evaluation.root))
             return LoadFailed(located(error, reader.read), evaluation.reads)
 
+    async def choose(self) -> Target:
+        """Evaluate, and choose the cluster of the file, whether or not its graph uses one.
+
+        Raises:
+            KindlingError: The file is wrong, or no cluster can be chosen.
+        """
+        evaluation = await asyncio.to_thread(attempt, self._options.file, self._inputs())
+        if evaluation.error is not None:
+            raise evaluation.error
+        assert evaluation.declarations is not None
+        target, problem = self._choose(evaluation.declarations)
+        if target is None:
+            assert problem is not None
+            raise problem
+        return target
+
     def _inputs(self) -> EvaluationInputs:
         memo: CommandMemo = _Memo(self._store)
         return EvaluationInputs(
