@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from kindling.errors import ClusterError, ConfigError, ContextNotAllowedError, nearest
+from kindling.kube.incluster import IN_CLUSTER, in_cluster
 
 __all__ = [
     "PROVIDERS",
@@ -171,7 +172,8 @@ def read_kubeconfig(environment: Mapping[str, str] | None = None) -> Kubeconfig:
     """The kubeconfig that `environment` (this process's, when not given) leads to.
 
     `KUBECONFIG` may list several files; without it, `~/.kube/config`. Files that do not exist are
-    passed over, as every Kubernetes client does; with none at all the result is empty.
+    passed over, as every Kubernetes client does; with none at all it is the cluster that this
+    process runs in, if it is a pod's, and else empty.
 
     Raises:
         ClusterError: A file cannot be read or is no kubeconfig.
@@ -182,6 +184,8 @@ def read_kubeconfig(environment: Mapping[str, str] | None = None) -> Kubeconfig:
     raw["current-context"] = ""
     for path in files:
         _merge(raw, _read(path), path)
+    if not files and (own := in_cluster(os.environ if environment is None else environment)):
+        raw = own
     clusters = {entry["name"]: _mapping(entry, "cluster") for entry in raw["clusters"]}
     contexts = tuple(_context(entry, clusters) for entry in raw["contexts"])
     missing = tuple(path for path in paths if path.absolute() not in files)
@@ -267,7 +271,8 @@ def _looked_in(kubeconfig: Kubeconfig) -> list[str]:
 
 def _automatic(kubeconfig: Kubeconfig, allowed: Sequence[str]) -> Target:
     current = kubeconfig.current
-    if current is None:
+    # The cluster that a pod runs in was not chosen by anybody: jobs of a pipeline run in pods.
+    if current is None or (current.name == IN_CLUSTER and IN_CLUSTER not in allowed):
         embedded = embedded_context(kubeconfig)
         return Target(embedded, "the embedded cluster, since the kubeconfig names no other")
     # Commands of the file would still reach a remote current context, so it is no case for
