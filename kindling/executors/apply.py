@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from itertools import groupby
 from typing import Any, TypeVar
 
-from kindling.errors import ClusterError, ExecutionError, KindlingError
+from kindling.errors import ClusterError, KindlingError
 from kindling.executors.custom_deploy import deploy, destroy
 from kindling.executors.ingress import ingress_addresses
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
 from kindling.executors.removal import remove
+from kindling.executors.wanted import output_digest, record_of, ref_of, wanted
 from kindling.executors.writing import RefusedError, Writer
-from kindling.graph.node import Kind, NodeId
+from kindling.graph.node import Kind
 from kindling.graph.outcome import Failure, FailureKind, Output
-from kindling.graph.spec import ApplySpec, CustomDeploySpec, ImageInjection, ObjectRef
+from kindling.graph.spec import ApplySpec, CustomDeploySpec, ObjectRef
 from kindling.kube.errors import InvalidError, NotFoundError
 from kindling.kube.protocol import Cluster, EventKind, Object
 from kindling.objects.compare import differences, digest_of, project
 from kindling.objects.identity import (
     Manifest,
-    canonical,
-    install_order,
     install_rank,
-    manifest_of,
     same_object,
 )
-from kindling.objects.inject import Delivered, inject, owner_of, with_owner
+from kindling.objects.inject import owner_of
 
 __all__ = ["ApplyExecutor"]
 
@@ -62,7 +59,7 @@ class ApplyExecutor:
         written: list[dict[str, Any]] = []
         try:
             for _, group in groupby(
-                _wanted(job, spec), key=lambda item: install_rank(item[0].kind)
+                wanted(job, spec.objects, spec.images), key=lambda item: install_rank(item[0].kind)
             ):
                 items = list(group)
 
@@ -78,17 +75,17 @@ class ApplyExecutor:
                         await _established(cluster, ref)
         except RefusedError as error:
             return Failed(Failure(FailureKind.REFUSED, error.message, error.details, error.hint))
-        urls = await ingress_addresses(cluster, [_ref(entry) for entry in written])
+        urls = await ingress_addresses(cluster, [ref_of(entry) for entry in written])
         return Succeeded(_output(written, urls))
 
     async def observe(self, job: Job, recorded: Output) -> Observation:
-        cluster = await job.world.cluster()
+        cluster, spec = await job.world.cluster(), job.node.spec
         manifests = (
-            dict(_wanted(job, job.node.spec)) if isinstance(job.node.spec, ApplySpec) else {}
+            dict(wanted(job, spec.objects, spec.images)) if isinstance(spec, ApplySpec) else {}
         )
 
         async def look(entry: Mapping[str, Any]) -> str:
-            ref = _ref(entry)
+            ref = ref_of(entry)
             manifest = next((m for r, m in manifests.items() if same_object(r, ref)), None)
             return await _drift(cluster, ref, entry, manifest, job.world.project)
 
@@ -106,7 +103,7 @@ class ApplyExecutor:
         cluster = await job.world.cluster()
         if isinstance(job.node.spec, CustomDeploySpec):
             return await destroy(job, job.node.spec, cluster, recorded)
-        refs = [_ref(entry) for entry in recorded.data.get("objects", ())]
+        refs = [ref_of(entry) for entry in recorded.data.get("objects", ())]
         return await remove(
             cluster, refs, job.world.project, lambda line: job.log(line, "kindling")
         )
@@ -125,15 +122,15 @@ class ApplyExecutor:
             return ("its own command decides what to deploy",)
         spec = job.node.spec
         cluster = await job.world.cluster()
-        wanted = list(_wanted(job, spec, lenient=True))
+        objects = list(wanted(job, spec.objects, spec.images, lenient=True))
 
         async def compare(item: tuple[ObjectRef, Manifest]) -> str:
             return await _forecast(cluster, *item, spec, job.world.project)
 
-        lines = [line for line in await _each(wanted, compare) if line]
+        lines = [line for line in await _each(objects, compare) if line]
         for entry in job.previous.data.get("objects", ()) if job.previous else ():
-            ref = _ref(entry)
-            if not any(same_object(ref, other) for other, _ in wanted):
+            ref = ref_of(entry)
+            if not any(same_object(ref, other) for other, _ in objects):
                 lines.append(f"delete {ref}")
         return tuple(lines)
 
@@ -143,47 +140,8 @@ def _spec(job: Job) -> ApplySpec:
     return job.node.spec
 
 
-def _wanted(
-    job: Job, spec: ApplySpec, *, lenient: bool = False
-) -> Iterable[tuple[ObjectRef, Manifest]]:
-    """The objects to write, with images and owner, in install order."""
-    images = spec.images
-    references: dict[str, Delivered] = {}
-    for injection in spec.images:
-        delivered = _delivered(job, injection)
-        if delivered is None and not lenient:
-            raise ExecutionError(
-                f"`{injection.delivery}` delivered no reference for the image `{injection.ref}`"
-            )
-        if delivered is None:
-            images = tuple(i for i in images if i.delivery != injection.delivery)
-        else:
-            references[injection.delivery] = delivered
-    for item in install_order(spec.objects):
-        manifest = inject(manifest_of(item), images, references)
-        yield item.ref, with_owner(manifest, job.world.project)
-
-
-def _delivered(job: Job, injection: ImageInjection) -> Delivered | None:
-    output = job.inputs.get(NodeId(injection.delivery))
-    # An image that no node delivers is meant by its name in the engine, which the cluster shares.
-    data = output.data if output else {}
-    reference = str(data.get("reference") or data.get("local") or "")
-    if output is None or not reference:
-        return None
-    return Delivered(reference, str(output.data.get("roll") or ""))
-
-
 def _record(live: Object, manifest: Manifest) -> dict[str, Any]:
-    metadata = live["metadata"]
-    entry = {
-        "apiVersion": live["apiVersion"],
-        "kind": live["kind"],
-        "name": metadata["name"],
-        "namespace": metadata.get("namespace", ""),
-        "uid": metadata["uid"],
-        "digest": digest_of(live, manifest),
-    }
+    entry = record_of(live, manifest)
     if _ends_by_itself(manifest):
         entry["ends"] = True
     return entry
@@ -196,9 +154,8 @@ def _ends_by_itself(manifest: Manifest) -> bool:
 
 
 def _output(written: list[dict[str, Any]], urls: tuple[str, ...] = ()) -> Output:
-    text = canonical({"objects": written})
     data = {"objects": written} | ({"urls": list(urls)} if urls else {})
-    return Output("sha256:" + hashlib.sha256(text.encode()).hexdigest(), data)
+    return Output(output_digest({"objects": written}), data)
 
 
 def _what_happened(job: Job, ref: ObjectRef, live: Object) -> str:
@@ -206,7 +163,7 @@ def _what_happened(job: Job, ref: ObjectRef, live: Object) -> str:
         (
             entry
             for entry in (job.previous.data.get("objects", ()) if job.previous else ())
-            if same_object(_ref(entry), ref)
+            if same_object(ref_of(entry), ref)
         ),
         None,
     )
@@ -287,12 +244,6 @@ async def _established(cluster: Cluster, ref: ObjectRef) -> None:
 def _is_established(crd: Object) -> bool:
     conditions = (crd.get("status") or {}).get("conditions") or ()
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-
-def _ref(entry: Mapping[str, Any]) -> ObjectRef:
-    return ObjectRef(
-        entry["apiVersion"], entry["kind"], entry["name"], entry.get("namespace") or ""
-    )
 
 
 S = TypeVar("S")
