@@ -35,6 +35,8 @@ VERBS: dict[str, str] = {
     "trigger": "Ask the running session to run something now.",
     "status": "Show where every node stands.",
     "logs": "Show what nodes have written.",
+    "env": "Show and change variables of what runs.",
+    "reset": "Remove runner pools and their tokens.",
     "cluster": "Start, stop and look at the embedded cluster.",
     "doctor": "Check this machine and say what to mend.",
     "replay": "Repeat the decisions of a recorded session.",

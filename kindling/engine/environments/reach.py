@@ -87,7 +87,9 @@ async def reach(
             context, found = await reached(target.context, environment, start=start)
             cluster = await REAL.cluster(context, found)
     except TimeoutError:
-        raise ClusterError(f"it does not answer within {limit or 0:.0f} s", transient=True) from None
+        raise ClusterError(
+            f"it does not answer within {limit or 0:.0f} s", transient=True
+        ) from None
     try:
         yield Reached(cluster, target, context, found)
     finally:

@@ -16,7 +16,10 @@ from kindling.operator.pools.providers import api_url
 from kindling.operator.pools.rights import agent_rules
 from kindling.operator.rules import Problem
 
-__all__ = ["POOL_HASH_ANNOTATION", "Agent", "desired_pool"]
+__all__ = ["MANAGER", "POOL_HASH_ANNOTATION", "Agent", "desired_pool"]
+
+MANAGER = "cirunnerpool-operator"
+"""What labels say of the children of a pool: upstream's word."""
 
 POOL_HASH_ANNOTATION = f"{GROUP}/runner-pool-spec-hash"
 
@@ -65,7 +68,7 @@ def _labels(pool: Pool) -> dict[str, str]:
         "app.kubernetes.io/name": pool.name,
         "app.kubernetes.io/instance": pool.name,
         "app.kubernetes.io/component": pool.provider.component,
-        "app.kubernetes.io/managed-by": "cirunnerpool-operator",
+        "app.kubernetes.io/managed-by": MANAGER,
         f"{GROUP}/{pool.provider.name}-username": sanitised(pool.user),
     }
 
