@@ -129,7 +129,9 @@ def _pod(
     if dependency.storage and service.storage:
         claim = {"claimName": f"{environment.child(dependency)}-data"}
         pod["volumes"] = [{"name": "data", "persistentVolumeClaim": claim}]
-        container["volumeMounts"] = [{"name": "data", "mountPath": service.storage.path}]
+        # A folder of the volume, since its root may hold `lost+found`, and MySQL wants it empty.
+        mount = {"name": "data", "mountPath": service.storage.path, "subPath": "data"}
+        container["volumeMounts"] = [mount]
         if service.storage.group is not None:
             pod["securityContext"] = {"fsGroup": service.storage.group}
     return pod
@@ -138,6 +140,8 @@ def _pod(
 def _args(dependency: Dependency, service: BackingService) -> list[str]:
     moved = dependency.port not in (0, service.port) and service.moved_args is not None
     args = service.moved_args if moved and service.moved_args is not None else service.args
+    if dependency.storage and service.storage:
+        args += service.storage.args
     return [one.format(port=dependency.port or service.port) for one in args]
 
 

@@ -103,7 +103,13 @@ def test_a_port_that_is_changed_is_listened_on(sort: str) -> None:
 
 def test_further_ports_are_on_the_service() -> None:
     """Row 28: what the application is pointed at can be reached."""
-    for sort, ports in {"jaeger": [4317, 4318], "rabbitmq": [15672]}.items():
+    further = {
+        "jaeger": [4317, 4318],
+        "rabbitmq": [15672],
+        "minio": [9001],
+        "elasticsearch": [9300],
+    }
+    for sort, ports in further.items():
         told = children(type=sort)[f"Service/shop-{sort}"]["spec"]["ports"]
         assert [one["port"] for one in told][1:] == ports
 
@@ -116,6 +122,45 @@ def test_kafka_sends_clients_to_its_service() -> None:
     assert told["KAFKA_ADVERTISED_LISTENERS"] == "PLAINTEXT://shop-kafka.default.svc:9192"
     assert told["KAFKA_LISTENERS"] == "PLAINTEXT://:9192,CONTROLLER://:9093"
     assert len(base64.urlsafe_b64decode(told["CLUSTER_ID"] + "==")) == 16
+
+
+def container_of(sort: str, **dependency: Any) -> Obj:
+    template = children(type=sort, **dependency)[f"Deployment/shop-{sort}"]["spec"]["template"]
+    container: Obj = template["spec"]["containers"][0]
+    return container
+
+
+@pytest.mark.parametrize("port", [{}, {"port": 7654}])
+def test_redis_with_a_volume_writes_everything_down(port: dict[str, int]) -> None:
+    """Without a volume it has nothing to write to, and the image's own command is run."""
+    assert container_of("redis", storageSize="1Gi", **port)["args"][-2:] == ["--appendonly", "yes"]
+    assert "--appendonly" not in container_of("redis", **port).get("args", [])
+
+
+@pytest.mark.parametrize("sort", [one for one in DEPENDENCY_TYPES if SERVICES[one].storage])
+def test_data_lie_in_a_folder_of_the_volume(sort: str) -> None:
+    """The root of a new volume may hold `lost+found`, and MySQL begins in an empty folder only."""
+    [mount] = container_of(sort, storageSize="1Gi")["volumeMounts"]
+    assert mount["subPath"] == "data"
+
+
+def test_the_console_of_minio_is_always_at_one_port() -> None:
+    for port in ({}, {"port": 7654}):
+        args = container_of("minio", **port)["args"]
+        assert args[args.index("--console-address") + 1] == ":9001"
+
+
+def test_cassandra_is_in_the_datacenter_that_it_is_told() -> None:
+    """Clients must name it, and the image's own snitch calls it `datacenter1` whatever is said."""
+    told = {one["name"]: one["value"] for one in container_of("cassandra")["env"]}
+    assert told["CASSANDRA_DC"] == "dc1"
+    assert told["CASSANDRA_ENDPOINT_SNITCH"] == "GossipingPropertyFileSnitch"
+
+
+def test_jaeger_takes_traces_from_other_pods() -> None:
+    told = {one["name"]: one["value"] for one in container_of("jaeger")["env"]}
+    assert told["COLLECTOR_OTLP_GRPC_HOST_PORT"] == "0.0.0.0:4317"
+    assert told["COLLECTOR_OTLP_HTTP_HOST_PORT"] == "0.0.0.0:4318"
 
 
 @pytest.mark.parametrize("sort", DEPENDENCY_TYPES)

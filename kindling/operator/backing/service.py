@@ -54,6 +54,8 @@ class Storage:
 
     path: str
     settings: tuple[Setting, ...] = ()
+    args: tuple[str, ...] = ()
+    """Added to those of the service."""
     group: int | None = None
     """The group that its image runs as, where the image does not make the folder its own."""
 

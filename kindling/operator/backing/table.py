@@ -77,7 +77,8 @@ _ROWS = (
         variable="REDIS_URL",
         url="redis://{host}:{port}/0",
         moved_args=("redis-server", "--port", "{port}"),
-        storage=Storage("/data"),
+        # Else it writes only now and then, and what came since is lost with the pod.
+        storage=Storage("/data", args=("--appendonly", "yes")),
     ),
     BackingService(
         type="mysql",
@@ -142,12 +143,13 @@ _ROWS = (
             _kept("MINIO_ROOT_USER", "minioadmin"),
             _kept("MINIO_ROOT_PASSWORD", Random.PASSWORD),
         ),
-        args=("server", "/data"),
-        moved_args=("server", "/data", "--address", ":{port}"),
+        args=("server", "/data", "--console-address", ":9001"),
+        moved_args=("server", "/data", "--console-address", ":9001", "--address", ":{port}"),
         exports=(
             ("S3_ACCESS_KEY", "{MINIO_ROOT_USER}"),
             ("S3_SECRET_KEY", "{MINIO_ROOT_PASSWORD}"),
         ),
+        ports=(Port("console", 9001),),
         probe=Probe("/minio/health/ready"),
         storage=Storage("/data"),
     ),
@@ -162,6 +164,8 @@ _ROWS = (
             Setting("discovery.type", "single-node"),
             Setting("xpack.security.enabled", "false"),
             Setting("ES_JAVA_OPTS", "-Xms256m -Xmx256m"),
+            # Else it takes no writes while the node's disk is nearly full, whatever needs the room.
+            Setting("cluster.routing.allocation.disk.threshold_enabled", "false"),
         ),
         moved_settings=(Setting("http.port", "{port}"), Setting("transport.port", "9300")),
         ports=(Port("transport", 9300),),
@@ -190,6 +194,9 @@ _ROWS = (
             Setting("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1"),
             Setting("KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR", "1"),
             Setting("KAFKA_TRANSACTION_STATE_LOG_MIN_ISR", "1"),
+            # Of Kafka 4 on; earlier releases pass over them.
+            Setting("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_REPLICATION_FACTOR", "1"),
+            Setting("KAFKA_SHARE_COORDINATOR_STATE_TOPIC_MIN_ISR", "1"),
             Setting("KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS", "0"),
             Setting("CLUSTER_ID", _KAFKA_CLUSTER),
         ),
@@ -228,6 +235,8 @@ _ROWS = (
         settings=(
             Setting("CASSANDRA_CLUSTER_NAME", "DevCluster"),
             Setting("CASSANDRA_DC", "dc1"),
+            # The one that reads CASSANDRA_DC; with the image's own it is always datacenter1.
+            Setting("CASSANDRA_ENDPOINT_SNITCH", "GossipingPropertyFileSnitch"),
             Setting("MAX_HEAP_SIZE", "256M"),
             Setting("HEAP_NEWSIZE", "64M"),
         ),
@@ -245,7 +254,8 @@ _ROWS = (
         args=("agent", "-dev", "-client=0.0.0.0"),
         moved_args=("agent", "-dev", "-client=0.0.0.0", "-http-port={port}"),
         reserved=frozenset({8300, 8301, 8302, 8502, 8503, 8600}),
-        probe=Probe("/v1/status/leader"),
+        # Without a leader it answers this with an error, other than /v1/status/leader.
+        probe=Probe("/v1/catalog/nodes"),
     ),
     BackingService(
         type="vault",
@@ -296,7 +306,12 @@ _ROWS = (
         port=16686,
         variable="JAEGER_ENDPOINT",
         url="http://{host}:{port}",
-        settings=(Setting("COLLECTOR_OTLP_ENABLED", "true"),),
+        settings=(
+            Setting("COLLECTOR_OTLP_ENABLED", "true"),
+            # Told, since receivers of OpenTelemetry listen on localhost alone by now.
+            Setting("COLLECTOR_OTLP_GRPC_HOST_PORT", "0.0.0.0:4317"),
+            Setting("COLLECTOR_OTLP_HTTP_HOST_PORT", "0.0.0.0:4318"),
+        ),
         moved_args=("--query.http-server.host-port=:{port}",),
         exports=(("OTEL_EXPORTER_OTLP_ENDPOINT", "http://{host}:4317"),),
         ports=(Port("otlp-grpc", 4317), Port("otlp-http", 4318)),
