@@ -17,6 +17,7 @@ from kindling.engine.notices import (
     SessionStarted,
 )
 from kindling.engine.options import SessionOptions
+from kindling.engine.owned import is_owner
 from kindling.engine.project import Loaded, LoadFailed
 from kindling.engine.run import REAL, Connections, open_tools, session_name
 from kindling.engine.teardown import undo_all
@@ -98,7 +99,7 @@ async def run_down(
 
 
 def _orphans(store: Store, known: Mapping[NodeId, object]) -> list[NodeId]:
-    applied = (id_ for id_ in store.records() if id_.startswith("apply:"))
+    applied = (id_ for id_ in store.records() if is_owner(id_))
     return [id_ for id_ in dict.fromkeys((*applied, *Unfinished(store).of())) if id_ not in known]
 
 

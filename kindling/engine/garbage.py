@@ -7,18 +7,18 @@ an evaluation failed, and never when it merely moved to another resource.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
+from kindling.engine.owned import declared, is_owner, orphan_node, owned, with_owned
 from kindling.engine.unfinished import Unfinished
 from kindling.executors.protocol import Executor, Job, World
 from kindling.graph.dag import Graph
 from kindling.graph.node import Kind, Node, NodeId
 from kindling.graph.outcome import Output
-from kindling.graph.spec import ApplySpec, ClusterSpec, SecretSpec
+from kindling.graph.spec import ClusterSpec, SecretSpec
 from kindling.store.database import Store
 
-__all__ = ["Collector", "Identity", "declared_objects", "leftovers", "orphan_node"]
+__all__ = ["Collector", "Identity", "declared_objects", "leftovers"]
 
 Identity = tuple[str, str, str, str]
 """API group, kind, namespace, name: what stays the same when an object's version changes."""
@@ -43,35 +43,27 @@ def declared_objects(graph: Graph) -> frozenset[Identity]:
     default = default_namespace(graph)
     found: set[Identity] = set()
     for node in graph.nodes.values():
-        if isinstance(node.spec, ApplySpec):
-            found.update(
-                _identity(o.ref.api_version, o.ref.kind, o.ref.namespace or default, o.ref.name)
-                for o in node.spec.objects
-            )
-        elif isinstance(node.spec, SecretSpec):
+        found.update(
+            _identity(ref.api_version, ref.kind, ref.namespace or default, ref.name)
+            for ref in declared(node.spec)
+        )
+        if isinstance(node.spec, SecretSpec):
             found.add(_identity("v1", "Secret", node.spec.namespace or default, node.spec.name))
     return frozenset(found)
 
 
-def leftovers(recorded: Output, declared: frozenset[Identity], default: str) -> Output | None:
-    """The part of an apply's recorded output that nobody declares any more; None when nothing is
+def leftovers(
+    id_: NodeId, recorded: Output, declared: frozenset[Identity], default: str
+) -> Output | None:
+    """The part of a node's recorded output that nobody declares any more; None when nothing is
     left."""
-    objects: Iterable[Mapping[str, Any]] = recorded.data.get("objects", ())
     gone = [
         o
-        for o in objects
+        for o in owned(id_, recorded)
         if _identity(o["apiVersion"], o["kind"], o.get("namespace") or default, o["name"])
         not in declared
     ]
-    if not gone:
-        return None
-    return Output(digest=recorded.digest, data={**recorded.data, "objects": gone})
-
-
-def orphan_node(id_: NodeId) -> Node:
-    """A stand-in for an apply node of an earlier session that is in no file any more."""
-    name = id_.partition(":")[2]
-    return Node(id=id_, kind=Kind.APPLY, name=name, spec=ApplySpec(objects=()), resource=name)
+    return with_owned(id_, recorded, gone) if gone else None
 
 
 class Collector:
@@ -93,18 +85,18 @@ class Collector:
         """A node is about to run.
 
         Raises:
-            StoreError: What an apply is about to write could not be put down.
+            StoreError: What it is about to write could not be put down.
         """
         self._unfinished.begin(node, scope)
 
     def is_unfinished(self, id_: NodeId) -> bool:
-        """Whether an apply may have left objects that nobody has looked for since."""
+        """Whether a node may have left objects that nobody has looked for since."""
         return id_ in self._unfinished.of()
 
     async def dropped(self, node: Node, previous: Output | None, graph: Graph) -> None:
-        """An apply ran again: objects that it had and that nobody declares now go."""
+        """A node wrote again: objects that it had and that nobody declares now go."""
         before = self._unfinished.with_rest(node.id, previous or Output(""))
-        gone = leftovers(before, declared_objects(graph), default_namespace(graph))
+        gone = leftovers(node.id, before, declared_objects(graph), default_namespace(graph))
         if gone is not None:
             await self._undo(node, gone)
         self._unfinished.end(node.id)
@@ -112,7 +104,7 @@ class Collector:
     async def removed(self, node: Node, graph: Graph) -> None:
         """A node left the graph: what it did is undone, but for objects that moved elsewhere."""
         record = self._store.record(node.id)
-        if node.kind is Kind.APPLY:
+        if is_owner(node.id):
             await self.dropped(node, record.output if record else None, graph)
             self._store.forget(node.id)
         elif node.kind is Kind.SECRET and record is not None:
@@ -120,8 +112,9 @@ class Collector:
             self._store.forget(node.id)
 
     async def orphans(self, graph: Graph, scope: str) -> None:
-        """Applies of earlier sessions of the same file and profiles that no file has any more."""
-        applied = (id_ for id_ in self._store.records() if id_.startswith("apply:"))
+        """Nodes of earlier sessions of the same file and profiles that wrote objects, and that no
+        file has any more."""
+        applied = (id_ for id_ in self._store.records() if is_owner(id_))
         ours = [id_ for id_ in applied if self._store.fact(f"scope/{id_}") == scope]
         for id_ in dict.fromkeys((*ours, *self._unfinished.of(scope))):
             if id_ not in graph:
@@ -139,6 +132,6 @@ class Collector:
             world=self._world,
             log=self._note,
         )
-        for o in output.data.get("objects", ()):
+        for o in owned(node.id, output):
             self._notes.append(f"removing {o['kind']}/{o['name']}, which is not declared any more")
         self._notes.extend(await self._executors[node.kind].undo(job, output))

@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kindling.executors.protocol import LogSink
-from kindling.kube.contexts import KubeContext
-from kindling.kube.protocol import Cluster
-from kindling.operator.controller.run import Operation, Scope
+
+if TYPE_CHECKING:
+    from kindling.kube.contexts import KubeContext
+    from kindling.kube.protocol import Cluster
+    from kindling.operator.controller.run import Operation
 
 __all__ = ["SELF", "Begin", "Operating", "Target", "begin"]
 
-Target = Callable[[], Awaitable[tuple[KubeContext, dict[str, str]]]]
+Target = Callable[[], Awaitable["tuple[KubeContext, dict[str, str]]"]]
 """Tells where the session's cluster is: the context, and the environment to reach it with."""
 
 SELF = "this session"
@@ -43,7 +45,7 @@ def begin(target: Target) -> Begin:
     async def start_there(
         namespaces: tuple[str, ...], identity: str, say: Callable[[str], None]
     ) -> Operation:
-        from kindling.operator.controller.run import start
+        from kindling.operator.controller.run import Scope, start
 
         context, environment = await target()
         scope = Scope(namespaces)

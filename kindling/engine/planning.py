@@ -9,12 +9,13 @@ from pathlib import Path
 
 from kindling.engine.notices import Level
 from kindling.engine.options import SessionOptions
+from kindling.engine.owned import OWNERS
 from kindling.engine.project import Loaded, LoadFailed
 from kindling.engine.run import REAL, Connections, Tools, open_tools
 from kindling.engine.standstill import SETTLING, Standstill, environment_digests, keep
 from kindling.engine.survey import Survey, survey
 from kindling.errors import KindlingError
-from kindling.executors.protocol import Job
+from kindling.executors.protocol import Forecaster, Job
 from kindling.graph.key import Manifest
 from kindling.graph.node import Kind, NodeId, Where
 from kindling.graph.plan import CheckState, Plan, plan
@@ -184,16 +185,14 @@ def _last(found: Survey, id_: NodeId) -> Evidence:
 
 
 async def _objects(tools: Tools, loaded: Loaded, found: Survey) -> dict[NodeId, tuple[str, ...]]:
-    """For every apply that is not clean, what it would do to which object."""
+    """For every node that writes objects and is not clean, what it would do to which object."""
     lines: dict[NodeId, tuple[str, ...]] = {}
     for id_, check in found.checks.items():
         node = loaded.graph[id_]
-        if node.kind is not Kind.APPLY or check.state is CheckState.CLEAN:
+        if node.kind not in OWNERS or check.state is CheckState.CLEAN:
             continue
-        from kindling.executors.apply import ApplyExecutor
-
-        executor = tools.executors[Kind.APPLY]
-        assert isinstance(executor, ApplyExecutor)
+        executor = tools.executors[node.kind]
+        assert isinstance(executor, Forecaster)
         record = found.records.get(id_)
         inputs = {
             before: found.records[before].output

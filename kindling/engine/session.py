@@ -45,6 +45,7 @@ from kindling.engine.notices import (
     SessionStarted,
 )
 from kindling.engine.options import SessionOptions
+from kindling.engine.owned import OWNERS
 from kindling.engine.project import Loaded, LoadFailed, Project
 from kindling.engine.redact import Redactor
 from kindling.engine.settle import Settled, Settler
@@ -358,7 +359,7 @@ class Session:
         if loaded is None or id_ not in loaded.graph or self._ending is not None:
             return
         node = loaded.graph[id_]
-        if node.kind is Kind.APPLY:
+        if node.kind in OWNERS:
             if settled.verdict is Verdict.RAN:
                 self._parts.store.set_fact(f"scope/{id_}", loaded.scope)
             if settled.verdict is Verdict.RAN or self._collector.is_unfinished(id_):

@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from kindling.engine import standstill
 from kindling.engine.board import Board
 from kindling.engine.failures import failure_of
-from kindling.engine.garbage import orphan_node
 from kindling.engine.notices import NodeStatus
+from kindling.engine.owned import declared, is_owner, orphan_node, with_owned
 from kindling.engine.unfinished import Unfinished
 from kindling.executors.protocol import Executor, Job, World
 from kindling.graph.dag import Graph
 from kindling.graph.node import Kind, Node, NodeId
 from kindling.graph.outcome import Failure, Output
-from kindling.graph.spec import ApplySpec
 from kindling.store.database import Store
 
 __all__ = ["Teardown", "undo_all"]
@@ -85,7 +84,7 @@ async def undo_all(
             tasks[node.id] = group.create_task(undo(node), name=f"undo {node.id}")
     results = {id_: task.result() for id_, task in tasks.items()}
     return Teardown(
-        undone=tuple(i for i, r in results.items() if i.startswith("apply:") and r is not None),
+        undone=tuple(i for i, r in results.items() if is_owner(i) and r is not None),
         kept=tuple(line for r in results.values() if isinstance(r, tuple) for line in r),
         failed={id_: r for id_, r in results.items() if isinstance(r, Failure)},
     )
@@ -95,15 +94,15 @@ def _recorded(node: Node, store: Store) -> Output | None:
     record, unfinished = store.record(node.id), Unfinished(store)
     if record is not None or node.id in unfinished.of():
         return unfinished.with_rest(node.id, record.output if record else Output(""))
-    if isinstance(node.spec, ApplySpec):
+    if refs := declared(node.spec):
         objects = [
             {
-                "apiVersion": o.ref.api_version,
-                "kind": o.ref.kind,
-                "name": o.ref.name,
-                "namespace": o.ref.namespace,
+                "apiVersion": ref.api_version,
+                "kind": ref.kind,
+                "name": ref.name,
+                "namespace": ref.namespace,
             }
-            for o in node.spec.objects
+            for ref in refs
         ]
-        return Output("", {"objects": objects})
+        return with_owned(node.id, Output(""), objects)
     return None

@@ -3,7 +3,7 @@
 What an apply made is recorded when it is over. A session that is killed before that would leave
 objects that no record knows; once they leave the file too, nobody would ever remove them. So what
 an apply is about to write, and what it had written before, is put down first, and crossed out when
-what is no longer declared has been removed.
+what is no longer declared has been removed. An environment is written in the same way.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from kindling.engine.owned import declared, owned, with_owned
 from kindling.graph.node import Node, NodeId
 from kindling.graph.outcome import Output
-from kindling.graph.spec import ApplySpec
 from kindling.store.database import Store
 
 __all__ = ["Unfinished"]
@@ -33,21 +33,22 @@ class Unfinished:
         self._store = store
 
     def begin(self, node: Node, scope: str) -> None:
-        """An apply is about to write. `scope` is that of its graph."""
-        if not isinstance(node.spec, ApplySpec):
+        """A node is about to write. `scope` is that of its graph."""
+        refs = declared(node.spec)
+        if not refs:
             return
         record = self._store.record(node.id)
         wanted = [
             {
-                "apiVersion": item.ref.api_version,
-                "kind": item.ref.kind,
-                "name": item.ref.name,
-                "namespace": item.ref.namespace,
+                "apiVersion": ref.api_version,
+                "kind": ref.kind,
+                "name": ref.name,
+                "namespace": ref.namespace,
             }
-            for item in node.spec.objects
+            for ref in refs
         ]
         known = self.with_rest(node.id, record.output if record else Output(""))
-        objects = _merged(known.data.get("objects", ()), wanted)
+        objects = _merged(owned(node.id, known), wanted)
         self._save({**self._load(), node.id: {"scope": scope, "objects": objects}})
 
     def end(self, id_: NodeId) -> None:
@@ -67,8 +68,7 @@ class Unfinished:
         entry = self._load().get(id_)
         if entry is None:
             return recorded
-        objects = _merged(recorded.data.get("objects", ()), entry["objects"])
-        return Output(recorded.digest, {**recorded.data, "objects": objects})
+        return with_owned(id_, recorded, _merged(owned(id_, recorded), entry["objects"]))
 
     def _load(self) -> dict[str, Any]:
         text = self._store.fact(_FACT)

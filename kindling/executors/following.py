@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +21,7 @@ from kindling.executors.pods import (
     restarts,
     running_since,
     troubles,
+    waits_for,
 )
 from kindling.executors.podwatch import PodWatch
 from kindling.executors.protocol import (
@@ -35,7 +36,7 @@ from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
 from kindling.kube.protocol import Cluster, Object
 
-__all__ = ["Following"]
+__all__ = ["Following", "Health"]
 
 _LOG_LINES = 15
 _SHOWN = 3
@@ -73,7 +74,13 @@ class Following:
     """Follows the pods of `refs`, during `run` and after it as the node's live part."""
 
     def __init__(
-        self, job: Job, cluster: Cluster, refs: tuple[ObjectRef, ...], patience: Patience
+        self,
+        job: Job,
+        cluster: Cluster,
+        refs: tuple[ObjectRef, ...],
+        patience: Patience,
+        *,
+        logs: bool = True,
     ) -> None:
         spec = job.node.spec
         assert isinstance(spec, RolloutSpec)
@@ -84,7 +91,9 @@ class Following:
         self._readiness = spec.readiness
         self._patience = patience
         self._watch = PodWatch(cluster, refs, spec.selectors)
-        self._logs = PodLogs(cluster, job.log, job.world.clock, job.world.clock.time())
+        self._logs = (
+            PodLogs(cluster, job.log, job.world.clock, job.world.clock.time()) if logs else None
+        )
         self._ended: dict[ObjectRef, str] = {}
         self._known: frozenset[str] = frozenset()
         self._ready_since: dict[tuple[str, int], float] = {}
@@ -122,10 +131,18 @@ class Following:
                 return await self._succeed(health)
             if health.progress is Progress.FAILED:
                 self._told = (health.progress, health.text)
-                return Failed(await self._failure(health), live=self)
+                return Failed(await self.failure(health), live=self)
             if self._clock.monotonic() >= deadline:
-                failure = await self._failure(health, FailureKind.TIMEOUT, limit)
+                failure = await self.failure(health, FailureKind.TIMEOUT, limit)
                 return Failed(failure, live=self)
+
+    async def healths(self) -> AsyncGenerator[Health, None]:
+        """The health now, and again after every change, for who follows pods as a part of
+        something else."""
+        if not self._watch.started:
+            await self._watch.start()
+        while True:
+            yield await self._next(float("inf"))
 
     async def follow(self, report: Callable[[ReadinessReport], None]) -> None:
         if not self._watch.started:
@@ -148,14 +165,15 @@ class Following:
             if health.progress is Progress.READY:
                 report(ReadinessReport(ready=True))
             elif health.progress is Progress.FAILED:
-                report(ReadinessReport(ready=False, failure=await self._failure(health)))
+                report(ReadinessReport(ready=False, failure=await self.failure(health)))
             else:
                 failure = Failure(FailureKind.ROLLOUT, health.text)
                 report(ReadinessReport(ready=False, failure=failure))
 
     async def close(self) -> None:
         await self._watch.close()
-        await self._logs.close()
+        if self._logs is not None:
+            await self._logs.close()
 
     async def _succeed(self, health: Health) -> Outcome:
         await self._watch.ease()
@@ -163,7 +181,8 @@ class Following:
         output = self._output(health.revision, health.pods)
         if not health.ended:
             return Succeeded(output, live=self)
-        await self._logs.drain()
+        if self._logs is not None:
+            await self._logs.drain()
         await self.close()
         return Succeeded(output)
 
@@ -201,7 +220,8 @@ class Following:
 
     def _health_and_logs(self) -> Health:
         health = self._health()
-        self._logs.update(self._all_pods(health))
+        if self._logs is not None:
+            self._logs.update(self._all_pods(health))
         return health
 
     def _all_pods(self, health: Health) -> list[Object]:
@@ -225,6 +245,9 @@ class Following:
         found.sort(key=lambda item: not item[1].hopeless)
         lagging = [pod for pod in extra if not self._serves(pod) and not is_done(pod)]
         progress, text = _together(standings, found, lagging)
+        if progress is Progress.WAITING and not found:
+            waited = dict.fromkeys(awaited for pod in pods if (awaited := waits_for(pod)))
+            text += f" (waiting for {', '.join(waited)})" if waited else ""
         return Health(
             progress,
             text,
@@ -293,9 +316,10 @@ class Following:
             return found
         return [(pod, _hopeful(trouble) if trouble.crashed else trouble) for pod, trouble in found]
 
-    async def _failure(
+    async def failure(
         self, health: Health, kind: FailureKind = FailureKind.ROLLOUT, limit: float = 0.0
     ) -> Failure:
+        """What is to be said of a health that is not good, with the ends of logs."""
         summary, details, hint = health.text, [], ""
         if kind is FailureKind.TIMEOUT:
             summary = f"not ready within {limit:.0f} s: {health.text}"

@@ -38,7 +38,9 @@ class PodLogs:
         """Begin to stream the containers that have started since the last call."""
         for pod in pods:
             for status in container_statuses(pod):
-                if status["name"] not in _SIDECARS:
+                # What waits for a dependency says every second that it still does.
+                name = str(status["name"])
+                if name not in _SIDECARS and not name.startswith("wait-for-"):
                     self._consider(pod, status)
 
     async def drain(self) -> None:

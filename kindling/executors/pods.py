@@ -26,6 +26,7 @@ __all__ = [
     "restarts",
     "running_since",
     "troubles",
+    "waits_for",
 ]
 
 _AT_ONCE = frozenset({"ErrImageNeverPull", "InvalidImageName"})
@@ -41,6 +42,8 @@ _DEFINITE = (
     "forbidden",
     "manifest unknown",
 )
+_WAIT = "wait-for-"
+"""How the init containers of environments are named that wait for a dependency."""
 _OTHER_FAILURES = frozenset({"Evicted", "NodeAffinity", "OutOfcpu", "OutOfmemory", "OutOfpods"})
 
 
@@ -134,6 +137,20 @@ def container_statuses(pod: Object) -> Iterator[Mapping[str, Any]]:
     status = _status(pod)
     yield from status.get("initContainerStatuses") or ()
     yield from status.get("containerStatuses") or ()
+
+
+def waits_for(pod: Object) -> str:
+    """What an init container of it waits for just now, `postgres at shop-postgres:5432`; empty when
+    none does."""
+    specs = {str(one["name"]): one for one in pod["spec"].get("initContainers") or ()}
+    for status in _status(pod).get("initContainerStatuses") or ():
+        name = str(status["name"])
+        if name.startswith(_WAIT) and (status.get("state") or {}).get("running"):
+            env = {e["name"]: e.get("value", "") for e in specs.get(name, {}).get("env") or ()}
+            host, port = env.get("WAIT_HOST"), env.get("WAIT_PORT")
+            where = f" at {host}:{port}" if host and port else ""
+            return f"{name.removeprefix(_WAIT)}{where}"
+    return ""
 
 
 def troubles(

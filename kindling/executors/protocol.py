@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kindling.graph.node import Kind, Node, NodeId
 from kindling.graph.outcome import Failure, Output
@@ -19,6 +19,7 @@ __all__ = [
     "Clock",
     "Executor",
     "Failed",
+    "Forecaster",
     "Job",
     "Live",
     "LogSink",
@@ -281,5 +282,18 @@ class Executor(Protocol):
 
         Raises:
             KindlingError: It could not be undone.
+        """
+        ...
+
+
+@runtime_checkable
+class Forecaster(Protocol):
+    """An executor that can tell what a run would do to objects of the cluster."""
+
+    async def diff(self, job: Job) -> tuple[str, ...]:
+        """One line for each object that a run would create, change or delete.
+
+        Raises:
+            KindlingError: The cluster cannot be asked.
         """
         ...

@@ -26,6 +26,7 @@ _TABLE: Mapping[Kind, tuple[str, str]] = {
     Kind.LOAD: ("load", "LoadExecutor"),
     Kind.SECRET: ("secret", "SecretExecutor"),
     Kind.APPLY: ("apply", "ApplyExecutor"),
+    Kind.OPERATOR: ("operator", "OperatorExecutor"),
     Kind.ROLLOUT: ("rollout", "RolloutExecutor"),
     Kind.PORTFORWARD: ("portforward", "PortForwardExecutor"),
 }

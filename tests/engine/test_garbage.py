@@ -29,13 +29,14 @@ def recorded(*refs: ObjectRef) -> Output:
     )
 
 
+APPLIED = NodeId("apply:web")
 CONFIG = ObjectRef("v1", "ConfigMap", "settings", "default")
 DEPLOYMENT = ObjectRef("apps/v1", "Deployment", "web", "default")
 
 
 def test_an_object_that_nobody_declares_any_more_is_left_over() -> None:
     gone = leftovers(
-        recorded(CONFIG, DEPLOYMENT), declared_objects(applying(DEPLOYMENT)), "default"
+        APPLIED, recorded(CONFIG, DEPLOYMENT), declared_objects(applying(DEPLOYMENT)), "default"
     )
     assert gone is not None
     assert [o["name"] for o in gone.data["objects"]] == ["settings"]
@@ -43,16 +44,20 @@ def test_an_object_that_nobody_declares_any_more_is_left_over() -> None:
 
 def test_an_object_that_moved_to_another_resource_stays() -> None:
     assert (
-        leftovers(recorded(CONFIG), declared_objects(applying(DEPLOYMENT, CONFIG)), "default")
+        leftovers(
+            APPLIED, recorded(CONFIG), declared_objects(applying(DEPLOYMENT, CONFIG)), "default"
+        )
         is None
     )
 
 
 def test_an_object_whose_version_changed_is_still_the_same_object() -> None:
     old = ObjectRef("apps/v1beta1", "Deployment", "web", "default")
-    assert leftovers(recorded(old), declared_objects(applying(DEPLOYMENT)), "default") is None
+    assert (
+        leftovers(APPLIED, recorded(old), declared_objects(applying(DEPLOYMENT)), "default") is None
+    )
 
 
 def test_a_manifest_without_a_namespace_means_the_default_one() -> None:
     bare = ObjectRef("v1", "ConfigMap", "settings")
-    assert leftovers(recorded(CONFIG), declared_objects(applying(bare)), "default") is None
+    assert leftovers(APPLIED, recorded(CONFIG), declared_objects(applying(bare)), "default") is None

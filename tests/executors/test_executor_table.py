@@ -18,6 +18,7 @@ OURS = (
     Kind.PUSH,
     Kind.LOAD,
     Kind.REGISTRY,
+    Kind.OPERATOR,
 )
 
 
