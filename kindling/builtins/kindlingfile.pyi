@@ -34,8 +34,21 @@ class ProbeAction:
 class TriggerMode:
     """Whether changes run a resource by themselves."""
 
+class Dependency:
+    """What `postgres` and its kin give."""
+
+class HealthCheck:
+    """What `http_get`, `grpc` and `tcp` give."""
+
+class IngressRule:
+    """What `ingress` gives."""
+
+class SecretReference:
+    """What `secret` gives."""
+
 Command = str | list[str]
 Texts = str | list[str]
+Env = dict[str, str | int | float | SecretReference | dict[str, Any]]
 Yaml = str | Blob | list[str | Blob]
 
 # == The session ==
@@ -431,6 +444,481 @@ def link(url: str, name: str = "") -> Link:
 
     url: the address; `http://` when it has no scheme.
     name: what it is called.
+    """
+
+# == Services and environments ==
+
+def service(
+    name: str,
+    image: str,
+    port: int,
+    env: Env = {},
+    dependencies: str | Dependency | list[str | Dependency | dict[str, Any]] = [],
+    health: HealthCheck | None = None,
+    ingress: str | IngressRule | dict[str, Any] | None = None,
+    replicas: int | None = None,
+    resources: dict[str, Any] = {},
+    command: Command = [],
+    args: Texts = [],
+    service_port: int | None = None,
+    service_type: str = "",
+    namespace: str = "",
+    labels: Texts = [],
+    resource_deps: Texts = [],
+    port_forwards: int | str | PortForward | list[int | str | PortForward] = [],
+    links: str | Link | list[str | Link] = [],
+    trigger_mode: TriggerMode | None = None,
+    auto_init: bool | None = None,
+) -> None:
+    """Declare a service with what it needs: a DevStagingEnvironment.
+
+    It becomes a Deployment and a Service of its name, an Ingress where one is asked for, and for
+    each dependency a server of its own. The service is told where those are by environment
+    variables, and starts once they can be reached. `k8s_resource` configures it like any workload.
+
+    name: the name of the service, and its host name in the cluster.
+    image: an image of this file, or any other.
+    port: where the container listens.
+    env: variables: a dict of texts, numbers, `secret()`s and dicts such as
+        `{"fieldRef": {"fieldPath": "metadata.name"}}`. They win over what dependencies set, and may
+        refer to it: `"$(DATABASE_URL)"`.
+    dependencies: the backing services it needs: `postgres()` and its kin, or just their names.
+    health: how it says that it is well: `http_get()`, `grpc()` or `tcp()`. Without it, a container
+        that runs counts as ready.
+    ingress: the host it is reached at from outside, or `ingress()`.
+    replicas: how many run, 1 when not given.
+    resources: `cpu` and `memory`: what is set aside, such as `"100m"`, or that and what may be
+        used: `["100m", "1"]`. Also `requests` and `limits` as in a container, or `cpuRequest`,
+        `cpuLimit`, `memoryRequest` and `memoryLimit`.
+    command: what runs instead of the image's entrypoint.
+    args: its arguments.
+    service_port: where the Service listens, when that is not `port`.
+    service_type: `ClusterIP`, `NodePort` or `LoadBalancer`.
+    namespace: where it goes, when not to the namespace of the session.
+    labels: groups that it is shown in.
+    resource_deps: resources that must be ready first.
+    port_forwards: local ports that lead to the pod: `8080`, `"8080:80"`, `"host:8080:80"`.
+    links: addresses to show. That of the ingress is shown by itself.
+    trigger_mode: whether changes deploy by themselves.
+    auto_init: False leaves it alone until it is triggered or a file changes.
+    """
+
+def dse(
+    name: str,
+    file: str | Blob = "",
+    deployment: dict[str, Any] = {},
+    service: dict[str, Any] = {},
+    ingress: str | IngressRule | dict[str, Any] | None = None,
+    dependencies: str | Dependency | list[str | Dependency | dict[str, Any]] = [],
+    namespace: str = "",
+    labels: Texts = [],
+    resource_deps: Texts = [],
+    port_forwards: int | str | PortForward | list[int | str | PortForward] = [],
+    links: str | Link | list[str | Link] = [],
+    trigger_mode: TriggerMode | None = None,
+    auto_init: bool | None = None,
+) -> None:
+    """Declare a DevStagingEnvironment by a manifest or by its own fields.
+
+    `service` says the same in fewer words. A DevStagingEnvironment in `k8s_yaml` is one too.
+
+    name: its `metadata.name`.
+    file: a YAML file, which may hold several. Its mistakes are shown with their lines.
+    deployment: the field `spec.deployment`. `env` and `resources` may be as in `service`, and
+        `healthCheck` may be `http_get()` or its kin.
+    service: the field `spec.service`. Its port is the container's when not given.
+    ingress: the field `spec.ingress`, which is on unless it says `"enabled": False`; or as in
+        `service`.
+    dependencies: the entries of `spec.dependencies`, or as in `service`.
+    namespace: where it goes, when the file names none and it is not that of the session.
+    labels: groups that it is shown in.
+    resource_deps: resources that must be ready first.
+    port_forwards: local ports that lead to the pod: `8080`, `"8080:80"`, `"host:8080:80"`.
+    links: addresses to show. That of the ingress is shown by itself.
+    trigger_mode: whether changes deploy by themselves.
+    auto_init: False leaves it alone until it is triggered or a file changes.
+    """
+
+def secret(name: str) -> SecretReference:
+    """A secret of yours as the value of a variable: what `kindling secrets set` was given.
+
+    name: the name of the secret, such as `STRIPE_KEY`.
+    """
+
+def ingress(
+    host: str,
+    path: str = "/",
+    path_type: str = "Prefix",
+    class_name: str = "",
+    tls_secret: str = "",
+    annotations: dict[str, str] = {},
+) -> IngressRule:
+    """How a service is reached from outside, for the argument of the same name.
+
+    host: the host, such as `shop.localhost`; `*.example.com` is any below it.
+    path: the path, which begins with a slash.
+    path_type: `Prefix`, `Exact` or `ImplementationSpecific`.
+    class_name: which ingress controller; the cluster's default when empty.
+    tls_secret: the Secret with the certificate, where there is one.
+    annotations: annotations of the Ingress.
+    """
+
+def http_get(
+    path: str = "/healthz",
+    port: int | None = None,
+    initial_delay: str | float | None = None,
+    period: str | float | None = None,
+) -> HealthCheck:
+    """A service is well while this path answers with a status below 400.
+
+    path: the path, which begins with a slash.
+    port: where it is asked, when not at the service's port.
+    initial_delay: how long after its start it is asked first; 5 s when not given.
+    period: how often it is asked; every 10 s when not given.
+    """
+
+def grpc(
+    port: int | None = None,
+    initial_delay: str | float | None = None,
+    period: str | float | None = None,
+) -> HealthCheck:
+    """A service is well while gRPC's health protocol says so. Needs Kubernetes 1.24.
+
+    port: where it is asked, when not at the service's port.
+    initial_delay: how long after its start it is asked first; 5 s when not given.
+    period: how often it is asked; every 10 s when not given.
+    """
+
+def tcp(
+    port: int | None = None,
+    initial_delay: str | float | None = None,
+    period: str | float | None = None,
+) -> HealthCheck:
+    """A service is well while its port can be connected to.
+
+    port: which port, when not the service's.
+    initial_delay: how long after its start it is asked first; 5 s when not given.
+    period: how often it is asked; every 10 s when not given.
+    """
+
+def postgres(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """PostgreSQL. It sets `DATABASE_URL`.
+
+    version: the tag of `postgres`, its image; `16.4` when empty.
+    image: another image instead.
+    port: where it listens; 5432 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `DATABASE_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def redis(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Redis. It sets `REDIS_URL`.
+
+    version: the tag of `redis`, its image; `7.4.1` when empty.
+    image: another image instead.
+    port: where it listens; 6379 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `REDIS_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def mysql(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """MySQL. It sets `DATABASE_URL`.
+
+    version: the tag of `mysql`, its image; `8.4.3` when empty.
+    image: another image instead.
+    port: where it listens; 3306 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `DATABASE_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def mongodb(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """MongoDB. It sets `MONGO_URL`.
+
+    version: the tag of `mongo`, its image; `7.0.15` when empty.
+    image: another image instead.
+    port: where it listens; 27017 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `MONGO_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def rabbitmq(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """RabbitMQ, with its management page. It sets `AMQP_URL`.
+
+    version: the tag of `rabbitmq`, its image; `3.13.7-management` when empty.
+    image: another image instead.
+    port: where it listens; 5672 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `AMQP_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def minio(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """MinIO, a store that speaks S3. It sets `S3_ENDPOINT`, `S3_ACCESS_KEY`, `S3_SECRET_KEY`.
+
+    version: the tag of `minio/minio`, its image; `RELEASE.2024-10-13T13-34-11Z` when empty.
+    image: another image instead.
+    port: where it listens; 9000 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `S3_ENDPOINT`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def elasticsearch(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Elasticsearch. It sets `ELASTICSEARCH_URL`.
+
+    version: the tag of `docker.elastic.co/elasticsearch/elasticsearch`, its image; `8.12.0` when empty.
+    image: another image instead.
+    port: where it listens; 9200 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `ELASTICSEARCH_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def kafka(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Kafka, one broker. It sets `KAFKA_BROKER_URL`.
+
+    version: the tag of `apache/kafka`, its image; `3.8.0` when empty.
+    image: another image instead.
+    port: where it listens; 9092 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `KAFKA_BROKER_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def nats(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """NATS. It sets `NATS_URL`.
+
+    version: the tag of `nats`, its image; `2.10.22` when empty.
+    image: another image instead.
+    port: where it listens; 4222 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `NATS_URL`.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def memcached(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """memcached. It sets `MEMCACHED_URL`.
+
+    version: the tag of `memcached`, its image; `1.6.32` when empty.
+    image: another image instead.
+    port: where it listens; 11211 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `MEMCACHED_URL`.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def cassandra(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Cassandra. It sets `CASSANDRA_URL`.
+
+    version: the tag of `cassandra`, its image; `4.1.7` when empty.
+    image: another image instead.
+    port: where it listens; 9042 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `CASSANDRA_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def consul(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Consul in development mode. It sets `CONSUL_HTTP_ADDR`.
+
+    version: the tag of `hashicorp/consul`, its image; `1.20.1` when empty.
+    image: another image instead.
+    port: where it listens; 8500 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `CONSUL_HTTP_ADDR`.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def vault(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Vault in development mode. It sets `VAULT_ADDR`, `VAULT_TOKEN`.
+
+    version: the tag of `hashicorp/vault`, its image; `1.18.1` when empty.
+    image: another image instead.
+    port: where it listens; 8200 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `VAULT_ADDR`.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def influxdb(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    storage: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """InfluxDB 2. It sets `INFLUXDB_URL`, `INFLUXDB_ORG`, `INFLUXDB_BUCKET`, `INFLUXDB_TOKEN`.
+
+    version: the tag of `influxdb`, its image; `2.7.10` when empty.
+    image: another image instead.
+    port: where it listens; 8086 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `INFLUXDB_URL`.
+    storage: how large a volume keeps its data, such as `1Gi`; without it, data goes with the pod.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
+    """
+
+def jaeger(
+    version: str | int = "",
+    image: str = "",
+    port: int | None = None,
+    env: Env = {},
+    env_var: str = "",
+    resources: dict[str, Any] = {},
+    name: str = "",
+) -> Dependency:
+    """Jaeger, which takes OTLP. It sets `JAEGER_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`.
+
+    version: the tag of `jaegertracing/all-in-one`, its image; `1.62.0` when empty.
+    image: another image instead.
+    port: where it listens; 16686 when not given.
+    env: variables of its container, as in `service`.
+    env_var: what the variable with its address is called, when not `JAEGER_ENDPOINT`.
+    resources: CPU and memory, as in `service`.
+    name: what tells two of one type apart; it comes before the names of their variables.
     """
 
 # == Local work ==

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from kindling.errors import ConfigError, nearest
 from kindling.graph.node import IgnoreRule, Trigger, Where
 from kindling.lang.blob import Blob
-from kindling.lang.declared import Link, Remark
+from kindling.lang.declared import Dependency, HealthCheck, Link, Remark
 
 if TYPE_CHECKING:
     from kindling.lang.session import Session
@@ -51,7 +51,11 @@ def show(value: object) -> str:
 
 def _maker(value: object) -> str:
     """The builtin whose result a value of ours is: `SyncStep` comes from `sync()`."""
+    if isinstance(value, Dependency | HealthCheck):
+        return "http_get()" if value.type == "http" else f"{value.type}()"
     return {
+        "IngressRule": "ingress()",
+        "SecretReference": "secret()",
         "SyncStep": "sync()",
         "RunStep": "run()",
         "FallBackOn": "fall_back_on()",

@@ -25,15 +25,19 @@ __all__ = [
     "CustomDeploy",
     "Declarations",
     "DefaultRegistry",
+    "Dependency",
     "DiscoveryStrategy",
     "DockerBuild",
     "Enabled",
     "EnabledMode",
+    "Environment",
     "EnvironmentRead",
     "FallBackOn",
     "Glance",
+    "HealthCheck",
     "ImageDeclaration",
     "ImageObject",
+    "IngressRule",
     "InitialSync",
     "KindDeclaration",
     "KubernetesObject",
@@ -48,6 +52,7 @@ __all__ = [
     "RestartContainer",
     "RunStep",
     "SecretIfAbsent",
+    "SecretReference",
     "Settings",
     "SyncStep",
     "TestDeclaration",
@@ -354,6 +359,63 @@ class SecretIfAbsent:
     labels: tuple[str, ...] = ()
 
 
+# Environments -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """What `postgres()` and its kin give: an entry of `spec.dependencies`, as canonical JSON."""
+
+    type: str
+    manifest: str
+    where: Where = field(default=Where(), compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """What `http_get()`, `grpc()` and `tcp()` give: a `healthCheck`, as canonical JSON."""
+
+    type: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngressRule:
+    """What `ingress()` gives: a `spec.ingress`, as canonical JSON."""
+
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretReference:
+    """What `secret()` gives: the value of one of the user's secrets, by the name he knows it by.
+
+    `object` is what its Secret is called, `key` where the value is in it.
+    """
+
+    name: str
+    object: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A DevStagingEnvironment: a `service()`, a `dse()`, or a document of `k8s_yaml`.
+
+    `name` is what its resource is called. `manifest` is canonical JSON, without defaults and
+    without a status; no namespace in it is the target's. `file` is where it came from, empty when
+    it came as text or fields. `configuration` is what the call says of the resource, None for
+    `k8s_yaml`, which says nothing and leaves its name to `workload_to_resource_function`.
+    """
+
+    name: str
+    manifest: str
+    where: Where = field(compare=False)
+    file: str = ""
+    configuration: ResourceConfiguration | None = None
+    allow_duplicates: bool = False
+
+
 # Local work ---------------------------------------------------------------------------------------
 
 
@@ -543,6 +605,7 @@ class Declarations:
     file: str
     images: tuple[ImageDeclaration, ...] = ()
     objects: tuple[KubernetesObject, ...] = ()
+    environments: tuple[Environment, ...] = ()
     resources: tuple[ResourceConfiguration, ...] = ()
     custom_deploys: tuple[CustomDeploy, ...] = ()
     kinds: tuple[KindDeclaration, ...] = ()

@@ -116,11 +116,13 @@ def _read_ignore_files(session: Session) -> None:
 def _finish(session: Session) -> Declarations:
     from kindling.lang.native.arguments import finish_arguments
     from kindling.lang.native.live_update import check_live_updates
+    from kindling.lang.native.registering import check_environments
 
     state = session.state
     selected = finish_arguments(session)
     if not session.stopped:
         check_live_updates(session)
+    check_environments(session)
 
     def name_workload(workload: WorkloadId) -> str:
         fields = {
@@ -145,6 +147,7 @@ def _finish(session: Session) -> Declarations:
         file=session.main.name,
         images=tuple(state.images),
         objects=tuple(state.objects),
+        environments=tuple(state.environments),
         resources=tuple(state.resources),
         custom_deploys=tuple(state.custom_deploys),
         kinds=tuple(state.kinds),

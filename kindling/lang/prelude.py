@@ -33,6 +33,7 @@ _FILES = (
     "images",
     "live_update",
     "kubernetes",
+    "environments",
     "resources",
     "settings",
     "absent",

@@ -15,6 +15,7 @@ from kindling.lang.declared import (
     CustomDeploy,
     DefaultRegistry,
     Enabled,
+    Environment,
     ImageDeclaration,
     KindDeclaration,
     KubernetesObject,
@@ -80,6 +81,7 @@ class Collected:
 
     images: list[ImageDeclaration] = field(default_factory=list)
     objects: list[KubernetesObject] = field(default_factory=list)
+    environments: list[Environment] = field(default_factory=list)
     resources: list[ResourceConfiguration] = field(default_factory=list)
     custom_deploys: list[CustomDeploy] = field(default_factory=list)
     kinds: list[KindDeclaration] = field(default_factory=list)
@@ -97,7 +99,7 @@ class Collected:
     """Identities of the steps that some declaration took, whose objects `steps` keeps alive."""
     names: dict[tuple[str, str], Where] = field(default_factory=dict)
     """What must be declared once, by kind and name, and where it was."""
-    identities: dict[tuple[str, ...], KubernetesObject] = field(default_factory=dict)
+    identities: dict[tuple[str, ...], KubernetesObject | Environment] = field(default_factory=dict)
     reads: dict[str, None] = field(default_factory=dict)
     glances: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)

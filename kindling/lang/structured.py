@@ -16,7 +16,14 @@ import yaml
 from kindling.errors import ConfigError
 from kindling.lang.nesting import yaml_too_deep
 
-__all__ = ["dump_json", "dump_yaml", "dump_yaml_stream", "parse_json", "parse_yaml_stream"]
+__all__ = [
+    "dump_json",
+    "dump_yaml",
+    "dump_yaml_stream",
+    "parse_json",
+    "parse_yaml_stream",
+    "place_in_yaml",
+]
 
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -85,6 +92,45 @@ def parse_yaml_stream(text: str, source: str = "") -> list[Any]:
         raise ConfigError(f"{place} is not YAML: {problem}", details=_line(text, mark)) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source or 'YAML'} is not YAML: {_first_line(error)}") from None
+
+
+def place_in_yaml(text: str, value: Any, steps: Iterable[str | int]) -> tuple[int, int] | None:
+    """Line and column, from 1, of the field that `steps` lead to in the document that holds
+    `value`: of the last one there is, where the field itself is missing."""
+    try:
+        loader = _Loader(str(text))
+        while loader.check_node():
+            root = loader.get_node()
+            for node in _objects_in(root):
+                if loader.construct_object(node, deep=True) == value:
+                    return _step_into(node, steps)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None  # it was read before, so this is no place to complain
+    return None
+
+
+def _objects_in(node: Any) -> Iterable[Any]:
+    """A document, or those that a list of them holds."""
+    yield node
+    if isinstance(node, yaml.MappingNode):
+        for key, inner in node.value:
+            if key.value == "items" and isinstance(inner, yaml.SequenceNode):
+                for one in inner.value:
+                    yield from _objects_in(one)
+
+
+def _step_into(node: Any, steps: Iterable[str | int]) -> tuple[int, int]:
+    mark = node.start_mark
+    for step in steps:
+        found = None
+        if isinstance(node, yaml.MappingNode):
+            found = next((pair for pair in node.value if pair[0].value == step), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
+            found = (node.value[step],) * 2 if step < len(node.value) else None
+        if found is None:
+            break
+        mark, node = found[0].start_mark, found[1]
+    return mark.line + 1, mark.column + 1
 
 
 def _line(text: str, mark: Any) -> list[str]:

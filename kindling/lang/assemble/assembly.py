@@ -12,6 +12,7 @@ from kindling.graph.node import EdgeKind, Kind, Node, NodeId, Where, node_id
 from kindling.graph.spec import ClusterSpec
 from kindling.lang.assemble.deploy import Endpoint, add_resources, mark_used, modes_of
 from kindling.lang.assemble.draft import Draft
+from kindling.lang.assemble.environments import command_environments
 from kindling.lang.assemble.images import Images
 from kindling.lang.assemble.local import add_locals, add_tests
 from kindling.lang.assemble.order import (
@@ -76,7 +77,10 @@ def assemble(
     resources = Resources(declarations, namespace, images)
     draft.remarks += resources.remarks
     mark_used(resources, images)
+    environments = [taken for taken in resources.objects if taken.environment is not None]
+    command_environments(images, environments)
     named = [text for taken in resources.objects for text in taken.named.images]
+    named += [text for taken in environments for text in taken.named.declared]
     images.warn_unused(draft, named)
     units = units_of(declarations, resources)
 
@@ -86,7 +90,7 @@ def assemble(
     if cluster is not None:
         add_secrets(draft, declarations, cluster, namespace, resources)
         images.add(draft, cluster, modes_of(declarations, resources))
-        endpoints = add_resources(draft, declarations, resources, images, cluster)
+        endpoints = add_resources(draft, declarations, resources, images, cluster, target)
         connect_cluster_tools(draft, declarations, cluster)
     add_tests(draft, declarations)
     connect_deps(draft, units, images)

@@ -13,15 +13,26 @@ from kindling.graph.spec import (
     CustomDeploySpec,
     ImageInjection,
     ImageObjectPath,
+    ObjectRef,
     ObjectSpec,
+    OperatorSpec,
     PortForwardSpec,
     Readiness,
     RolloutSpec,
 )
 from kindling.lang.assemble.draft import Draft
+from kindling.lang.assemble.environments import (
+    address_of,
+    deployment_of,
+    environment_of,
+    operator_node,
+    operator_of,
+    port_of,
+)
 from kindling.lang.assemble.images import Image, Images
 from kindling.lang.assemble.local import links_of
 from kindling.lang.assemble.resources import UNCATEGORIZED, Resource, Resources, Taken
+from kindling.lang.assemble.target import TargetFacts
 from kindling.lang.declared import Declarations, DiscoveryStrategy, PortForward
 from kindling.objects.identity import canonical, install_order
 from kindling.objects.workloads import (
@@ -31,7 +42,15 @@ from kindling.objects.workloads import (
     pod_templates,
 )
 
-__all__ = ["Endpoint", "add_resources", "apply_of", "mark_used", "modes_of", "rollout_of"]
+__all__ = [
+    "Endpoint",
+    "add_resources",
+    "apply_of",
+    "mark_used",
+    "modes_of",
+    "rollout_of",
+    "writers_of",
+]
 
 _APPLY_SECONDS = 30.0
 _ANY_HOST = frozenset({"0.0.0.0", "::", "*"})
@@ -57,6 +76,14 @@ def rollout_of(name: str) -> NodeId:
     return node_id(Kind.ROLLOUT, name)
 
 
+def writers_of(resource: Resource) -> list[NodeId]:
+    """The ids of the nodes that write a resource's objects; pods come of the last one."""
+    if environment_of(resource) is None:
+        return [apply_of(resource.name)]
+    others = [apply_of(resource.name)] if len(resource.objects) > 1 else []
+    return [*others, operator_of(resource.name)]
+
+
 def mark_used(resources: Resources, images: Images) -> None:
     """Tell the image graph which resource runs what.
 
@@ -75,7 +102,7 @@ def mark_used(resources: Resources, images: Images) -> None:
     in_containers = {
         found.name
         for taken in resources.objects
-        for text in taken.named.images
+        for text in (*taken.named.images, *(taken.named.declared if taken.environment else ()))
         if (found := images.find(text)) is not None
     }
     for image in images:
@@ -110,6 +137,7 @@ def add_resources(
     resources: Resources,
     images: Images,
     cluster: NodeId,
+    target: TargetFacts | None = None,
 ) -> tuple[Endpoint, ...]:
     """Nodes for every resource, `uncategorized` first; the addresses that they open."""
     endpoints: list[Endpoint] = []
@@ -122,11 +150,19 @@ def add_resources(
                 f"{resource.where}: resource `{resource.name}` has no objects",
                 hint="Name some with `objects=`.",
             )
-        apply = _add_apply(draft, declarations, resource, images, modes[resource.name])
-        draft.connect(cluster, apply, EdgeKind.READY)
+        environment = environment_of(resource)
+        if environment is not None and (address := address_of(environment, target)) is not None:
+            resource.links.append(address)
+        _add_writers(draft, declarations, resource, images, modes[resource.name])
+        *others, last = writers_of(resource)
+        for other in others:
+            # What was put into an environment's resource may be what it needs, as a ConfigMap.
+            draft.connect(cluster, other, EdgeKind.READY)
+            draft.connect(other, last, EdgeKind.READY)
+        draft.connect(cluster, last, EdgeKind.READY)
         rollout = _add_rollout(draft, resource, modes[resource.name])
         if rollout is not None:
-            draft.connect(apply, rollout, EdgeKind.CONTENT)
+            draft.connect(last, rollout, EdgeKind.CONTENT)
             draft.connect(cluster, rollout, EdgeKind.READY)
         endpoints += [Endpoint(resource.name, link.url, link.name) for link in resource.links]
         # The same forward said twice is one.
@@ -151,6 +187,26 @@ def add_resources(
                 url = f"http://{spec.host}:{spec.local_port}/{spec.path.lstrip('/')}"
                 endpoints.append(Endpoint(resource.name, url, spec.name))
     return tuple(endpoints)
+
+
+def _add_writers(
+    draft: Draft,
+    declarations: Declarations,
+    resource: Resource,
+    images: Images,
+    mode: tuple[Trigger, bool, tuple[str, ...]],
+) -> None:
+    """Nodes for what writes the objects of a resource, in the order of `writers_of`."""
+    environment = environment_of(resource)
+    if environment is None or len(resource.objects) > 1:
+        _add_apply(draft, declarations, resource, images, mode)
+    if environment is None:
+        return
+    operator = draft.add(operator_node(declarations, resource, environment, images, mode))
+    spec = draft.nodes[operator].spec
+    assert isinstance(spec, OperatorSpec)
+    for injection in spec.images:
+        draft.connect(NodeId(injection.delivery), operator, EdgeKind.CONTENT)
 
 
 def _add_apply(
@@ -182,7 +238,7 @@ def _add_apply(
             images=injections,
         )
     else:
-        objects = (ObjectSpec(t.ref, canonical(t.manifest)) for t in resource.objects)
+        objects = (ObjectSpec(t.ref, canonical(t.manifest)) for t in _plain(resource))
         spec = ApplySpec(
             objects=install_order(objects),
             images=injections,
@@ -210,7 +266,7 @@ def _add_apply(
 
 
 def _injections(resource: Resource, images: Images) -> Iterator[ImageInjection]:
-    kinds = {id(kind): kind for taken in resource.objects for kind in taken.kinds}.values()
+    kinds = {id(kind): kind for taken in _plain(resource) for kind in taken.kinds}.values()
     paths = tuple(dict.fromkeys(path for kind in kinds for path in kind.image_json_paths))
     object_paths = tuple(
         dict.fromkeys(
@@ -233,12 +289,17 @@ def _injections(resource: Resource, images: Images) -> Iterator[ImageInjection]:
 
 
 def _images_of(resource: Resource, images: Images) -> list[Image]:
-    found = {image.name: image for taken in resource.objects for image in taken.images}
+    found = {image.name: image for taken in _plain(resource) for image in taken.images}
     if resource.deploy is not None:
         for text in resource.deploy.image_deps:
             if (image := images.find(text)) is not None:
                 found[image.name] = image
     return list(found.values())
+
+
+def _plain(resource: Resource) -> list[Taken]:
+    """The objects that are written as they are."""
+    return [taken for taken in resource.objects if taken.environment is None]
 
 
 def _with_pods(resource: Resource) -> list[Taken]:
@@ -250,7 +311,8 @@ def _has_pods(taken: Taken) -> bool:
     if not taken.workload:
         return False
     return (
-        is_workload(taken.manifest)
+        taken.environment is not None
+        or is_workload(taken.manifest)
         or bool(taken.images)
         or bool(pod_templates(taken.manifest))
         or any(
@@ -277,8 +339,8 @@ def _add_rollout(
             kind=Kind.ROLLOUT,
             name=resource.name,
             spec=RolloutSpec(
-                apply=apply_of(resource.name),
-                objects=() if selectors_only else tuple(taken.ref for taken in pods),
+                apply=writers_of(resource)[-1],
+                objects=() if selectors_only else tuple(map(_followed, pods)),
                 selectors=tuple(resource.selectors),
                 readiness=_readiness(resource, pods),
             ),
@@ -289,6 +351,17 @@ def _add_rollout(
             links=links_of(tuple(resource.links)),
         )
     )
+
+
+def _followed(taken: Taken) -> ObjectRef:
+    return taken.ref if taken.environment is None else deployment_of(taken)
+
+
+def _ports(taken: Taken) -> list[int]:
+    """The ports that its pods declare."""
+    if taken.environment is not None:
+        return [port_of(taken)]
+    return [port.number for port in declared_ports(taken.manifest)]
 
 
 def _readiness(resource: Resource, pods: list[Taken]) -> Readiness:
@@ -309,7 +382,7 @@ def _forward(
     taken: dict[int, tuple[str, Resource, Where]],
     mode: tuple[Trigger, bool, tuple[str, ...]],
 ) -> Node:
-    declared = [port.number for t in _with_pods(resource) for port in declared_ports(t.manifest)]
+    declared = [port for taken in _with_pods(resource) for port in _ports(taken)]
     container = forward.container_port or _default_port(forward.local_port, declared)
     local = forward.local_port
     host = forward.host or "localhost"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from kindling.errors import ConfigError, GraphError, nearest
 from kindling.graph.node import EdgeKind, Kind, Node, NodeId, Where, node_id
 from kindling.graph.spec import SecretSpec
-from kindling.lang.assemble.deploy import apply_of
+from kindling.lang.assemble.deploy import apply_of, writers_of
 from kindling.lang.assemble.draft import Draft
 from kindling.lang.assemble.images import Images
 from kindling.lang.assemble.local import talks_to_cluster
@@ -26,8 +26,12 @@ __all__ = [
 ]
 
 _ON_MACHINE = frozenset({Kind.LOCAL, Kind.SERVE, Kind.TEST})
-_WAITING = _ON_MACHINE | {Kind.APPLY}
-_FOLLOWED_BY = {Kind.APPLY: Kind.ROLLOUT, Kind.LOCAL: Kind.SERVE}
+_WAITING = _ON_MACHINE | {Kind.APPLY, Kind.OPERATOR}
+_FOLLOWED_BY = {
+    Kind.APPLY: Kind.ROLLOUT,
+    Kind.OPERATOR: Kind.ROLLOUT,
+    Kind.LOCAL: Kind.SERVE,
+}
 """A resource is as far as the second of these is, where it has both."""
 
 
@@ -205,8 +209,9 @@ def connect_objects(draft: Draft, resources: Resources) -> None:
         first = apply_of(name)
         before = _ancestors(draft, first)
         for follower in followers:
-            if (id_ := apply_of(follower)) not in before:
-                draft.connect(first, id_, EdgeKind.READY)
+            for id_ in writers_of(resources.by_name[follower]):
+                if id_ not in before:
+                    draft.connect(first, id_, EdgeKind.READY)
 
 
 def _provides(manifest: Mapping[str, object], kind: str, name: str) -> tuple[str, str, str] | None:
@@ -277,13 +282,13 @@ def add_secrets(
         )
         draft.connect(cluster, id_, EdgeKind.READY)
         for resource in resources.by_name.values():
-            apply = apply_of(resource.name)
             if any(t.ref.kind == "Namespace" and t.ref.name == place for t in resource.objects):
-                draft.connect(apply, id_, EdgeKind.READY)
+                draft.connect(apply_of(resource.name), id_, EdgeKind.READY)
             elif resource.deploy is not None or any(
                 t.ref.namespace == place for t in resource.objects
             ):
-                draft.connect(id_, apply, EdgeKind.READY)
+                for writer in writers_of(resource):
+                    draft.connect(id_, writer, EdgeKind.READY)
 
 
 def connect_cluster_tools(draft: Draft, declarations: Declarations, cluster: NodeId) -> None:

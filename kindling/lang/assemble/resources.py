@@ -21,7 +21,9 @@ from kindling.lang.declared import (
     CustomDeploy,
     Declarations,
     DiscoveryStrategy,
+    Environment,
     KindDeclaration,
+    KubernetesObject,
     Link,
     ObjectSelector,
     PortForward,
@@ -39,9 +41,22 @@ from kindling.objects.workloads import (
     service_selector,
 )
 
-__all__ = ["UNCATEGORIZED", "Resource", "Resources", "Taken"]
+__all__ = [
+    "ENVIRONMENT_IMAGES",
+    "ENVIRONMENT_VALUES",
+    "UNCATEGORIZED",
+    "Resource",
+    "Resources",
+    "Taken",
+]
 
 UNCATEGORIZED = "uncategorized"
+
+ENVIRONMENT_IMAGES = ("{.spec.deployment.image}", "{.spec.dependencies[*].image}")
+"""Where a DevStagingEnvironment names images."""
+
+ENVIRONMENT_VALUES = ("{.spec.deployment.env[*].value}", "{.spec.dependencies[*].env[*].value}")
+"""Where it has values of variables."""
 
 Pairs = tuple[tuple[str, str], ...]
 
@@ -58,6 +73,8 @@ class Taken:
     images: tuple[Image, ...] = ()
     named: Named = field(default_factory=lambda: Named())
     workload: bool = False
+    environment: Environment | None = None
+    """What it was declared as, for a DevStagingEnvironment."""
     owner: Resource | None = None
     moved: Where | None = None
     """Where an `objects=` put it into its resource."""
@@ -131,10 +148,15 @@ class Resources:
 
     def _make_workloads(self) -> None:
         workloads = [taken for taken in self.objects if taken.workload]
-        for taken, name in zip(workloads, self._names(workloads), strict=True):
+        unnamed = [taken for taken in workloads if not _named(taken)]
+        names = dict(zip(map(id, unnamed), self._names(unnamed), strict=True))
+        for taken in workloads:
+            name = names.get(id(taken), taken.ref.name)
             resource = Resource(name, taken.where, main=taken, objects=[taken])
             taken.owner = resource
             self._add(resource)
+            if taken.environment is not None and taken.environment.configuration is not None:
+                resource.configure(taken.environment.configuration)
 
     def _names(self, workloads: Sequence[Taken]) -> list[str]:
         hook = self._declarations.name_workload
@@ -226,6 +248,7 @@ class Resources:
         if len(hits) != 1:
             raise _not_one(selector, hits, self.objects, where)
         taken = hits[0]
+        _refuse_mixture(taken, resource, selector, where)
         if taken.moved is not None and taken.owner is not resource:
             assert taken.owner is not None
             raise ConfigError(
@@ -289,15 +312,24 @@ def _take_in(declarations: Declarations, namespace: str) -> list[Taken]:
     """Every object once. A second one of the same identity is an error unless it was allowed; then
     the later one stands, in the place of the first."""
     taken: dict[tuple[str, str, str, str], Taken] = {}
-    for declared in declarations.objects:
+    everything: list[KubernetesObject | Environment] = [
+        *declarations.objects,
+        *declarations.environments,
+    ]
+    for declared in everything:
         manifest: dict[str, Any] = json.loads(declared.manifest)
+        source = declared.file if isinstance(declared, Environment) else declared.source
+        environment = declared if isinstance(declared, Environment) else None
+        if environment is not None and not manifest["metadata"].get("namespace"):
+            manifest["metadata"]["namespace"] = namespace
         try:
             ref = object_ref(manifest, namespace)
         except ConfigError as error:
-            place = f"{declared.where} ({declared.source})" if declared.source else declared.where
+            place = f"{declared.where} ({source})" if source else declared.where
             raise ConfigError(f"{place}: {error.message}", hint=error.hint) from error
         key = (api_group(ref.api_version), ref.kind, ref.namespace, ref.name)
-        new = Taken(ref, dict(with_namespace(manifest, namespace)), declared.where, declared.source)
+        new = Taken(ref, dict(with_namespace(manifest, namespace)), declared.where, source)
+        new.environment = environment
         if (first := taken.get(key)) is not None and not declared.allow_duplicates:
             raise ConfigError(
                 f"{declared.where}: object {ref} is declared twice",
@@ -321,6 +353,8 @@ def _check_paths(kinds: Iterable[KindDeclaration]) -> None:
 def _look_into(taken: Taken, kinds: Iterable[KindDeclaration], images: Images) -> None:
     taken.kinds = tuple(kind for kind in kinds if _is_of_kind(kind, taken.ref))
     paths = tuple(path for kind in taken.kinds for path in kind.image_json_paths)
+    if taken.environment is not None:
+        paths = tuple(dict.fromkeys((*ENVIRONMENT_IMAGES, *paths)))
     objects = tuple(kind.image_object for kind in taken.kinds if kind.image_object is not None)
     taken.named = named_images(
         taken.manifest, paths, [(o.json_path, o.repo_field, o.tag_field) for o in objects]
@@ -329,13 +363,17 @@ def _look_into(taken: Taken, kinds: Iterable[KindDeclaration], images: Images) -
     for text in (*taken.named.images, *taken.named.declared):
         if (image := images.find(text)) is not None:
             found[image.name] = image
-    for text in taken.named.env:
+    values = taken.named.env
+    if taken.environment is not None:
+        values = named_images(taken.manifest, ENVIRONMENT_VALUES).declared
+    for text in values:
         image = images.find(text)
         if image is not None and image.declaration.match_in_env_vars:
             found[image.name] = image
     taken.images = tuple(found.values())
     taken.workload = (
-        is_workload(taken.manifest)
+        taken.environment is not None
+        or is_workload(taken.manifest)
         or bool(taken.images)
         or any(kind.workload for kind in taken.kinds)
     )
@@ -354,6 +392,31 @@ def _paths_to_nothing(
             if not any(path.find(taken.manifest) for taken in ours):
                 names = ", ".join(f"{taken.ref.kind}/{taken.ref.name}" for taken in ours[:5])
                 yield Remark(f"`{text}` leads to nothing in {names}", where=kind.where)
+
+
+def _named(taken: Taken) -> bool:
+    """Whether the file says what the resource of an object is called: by `service` or `dse`."""
+    return taken.environment is not None and taken.environment.configuration is not None
+
+
+def _refuse_mixture(
+    taken: Taken, resource: Resource, selector: ObjectSelector, where: Where
+) -> None:
+    """An environment is a resource by itself; what else makes pods has none of its own there."""
+    if taken.owner is resource:
+        return
+    if taken.environment is not None:
+        raise ConfigError(
+            f"{where}: `{selector.text}` is a DevStagingEnvironment, which is a resource by itself",
+            hint="Call it otherwise with `new_name=`, or put other objects into its resource.",
+        )
+    main = resource.main
+    if taken.workload and main is not None and main.environment is not None:
+        raise ConfigError(
+            f"{where}: `{selector.text}` makes pods and cannot join `{resource.name}`, which "
+            "is an environment",
+            hint="Let one wait for the other with `resource_deps=`.",
+        )
 
 
 def _is_of_kind(kind: KindDeclaration, ref: ObjectRef) -> bool:

@@ -26,14 +26,15 @@ from kindling.lang.declared import (
 )
 from kindling.lang.native.files import read_text
 from kindling.lang.native.live_update import live_update_steps
+from kindling.lang.native.registering import is_environment, take_in_file
 from kindling.lang.session import Native
 from kindling.objects.identity import api_group, canonical, display_name, object_ref
 from kindling.objects.reference import parse_reference
 
-__all__ = ["NATIVES", "objects_of", "parse_port_forward", "parse_selector"]
+__all__ = ["NATIVES", "objects_of", "parse_port_forward", "parse_selector", "yaml_texts"]
 
 
-def _texts(call: Call, argument: str, value: object) -> Iterable[tuple[str, str]]:
+def yaml_texts(call: Call, argument: str, value: object) -> Iterable[tuple[str, str]]:
     """Pairs of text and the file it came from, of paths and blobs, one or several."""
     items = value if isinstance(value, list) else [value]
     for item in items:
@@ -76,14 +77,17 @@ def k8s_yaml(call: Call, yaml: object, allow_duplicates: object) -> None:
     allow = call.flag("allow_duplicates", allow_duplicates)
     if yaml is None or yaml == []:
         raise ConfigError("`k8s_yaml` was given nothing")
-    for text, source in _texts(call, "yaml", yaml):
+    for text, source in yaml_texts(call, "yaml", yaml):
         found = objects_of(structured.parse_yaml_stream(text, source), source)
         if not found:
             raise ConfigError(
                 f"`{source}` holds no objects" if source else "The YAML holds no objects"
             )
         for manifest in found:
-            _register(call, manifest, source, allow)
+            if is_environment(manifest):
+                take_in_file(call, manifest, source, text, allow_duplicates=allow)
+            else:
+                _register(call, manifest, source, allow)
 
 
 def _register(call: Call, manifest: Mapping[str, Any], source: str, allow: bool) -> None:
@@ -96,7 +100,7 @@ def _register(call: Call, manifest: Mapping[str, Any], source: str, allow: bool)
     key = (api_group(ref.api_version), ref.kind, ref.namespace, ref.name)
     first = call.state.identities.get(key)
     made = KubernetesObject(ref, canonical(manifest), call.where, source, allow)
-    if first is not None and not allow:
+    if isinstance(first, KubernetesObject) and not allow:
         before = f"first at {first.where}" + (f", in {first.source}" if first.source else "")
         details = [before, f"again in {source}"] if source else [before]
         raise ConfigError(
@@ -389,7 +393,7 @@ def filter_yaml(
     pairs = call.pairs("labels", labels)
     matching: list[Mapping[str, Any]] = []
     rest: list[Mapping[str, Any]] = []
-    for text, source in _texts(call, "yaml", yaml):
+    for text, source in yaml_texts(call, "yaml", yaml):
         for manifest in objects_of(structured.parse_yaml_stream(text, source), source):
             chosen = matching if _selected(manifest, wanted, pairs) else rest
             chosen.append(manifest)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from kindling.lang.native import (
     absent,
     arguments,
+    backing,
     charts,
     commands,
     environment,
+    environments,
     files,
     images,
     kubernetes,
@@ -24,9 +26,11 @@ __all__ = ["NATIVES"]
 NATIVES: dict[str, Native] = {
     **absent.NATIVES,
     **arguments.NATIVES,
+    **backing.NATIVES,
     **charts.NATIVES,
     **commands.NATIVES,
     **environment.NATIVES,
+    **environments.NATIVES,
     **files.NATIVES,
     **images.NATIVES,
     **kubernetes.NATIVES,
