@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from kindling.errors import ClusterError
 from kindling.graph.spec import ObjectRef
 from kindling.kube import watch as watching
+from kindling.kube.attach import feed_container
 from kindling.kube.contexts import KubeContext, read_kubeconfig
 from kindling.kube.discovery import Discovery, resource_path
 from kindling.kube.errors import (
@@ -299,6 +300,17 @@ class KubeCluster:
         timeout: float = 60.0,
     ) -> ExecResult:
         return await run_in_container(self._wire, namespace, pod, container, argv, timeout=timeout)
+
+    async def feed(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        data: AsyncIterator[bytes],
+        *,
+        timeout: float = 300.0,
+    ) -> None:
+        await feed_container(self._wire, namespace, pod, container, data, timeout=timeout)
 
     async def open_port(
         self, namespace: str, pod: str, port: int, *, timeout: float = 15.0

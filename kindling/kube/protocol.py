@@ -8,7 +8,7 @@ only `ClusterError` (or `kindling.kube.errors`' finer kinds of it) and `asyncio.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
@@ -339,6 +339,21 @@ class Cluster(Protocol):
         timeout: float = 60.0,
     ) -> ExecResult:
         """Run a command in a container to its end, without standard input."""
+        ...
+
+    async def feed(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        data: AsyncIterator[bytes],
+        *,
+        timeout: float = 300.0,
+    ) -> None:
+        """Write to the standard input of a container's first process, and end it.
+
+        The container is one with `stdin` and `stdinOnce`; its output is not read.
+        """
         ...
 
     async def open_port(

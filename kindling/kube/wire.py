@@ -175,9 +175,16 @@ class Wire:
                 response.close()
 
     async def websocket(
-        self, path: str, doing: str, *, params: Params = (), protocol: str, timeout: float
+        self,
+        path: str,
+        doing: str,
+        *,
+        params: Params = (),
+        protocol: str | Sequence[str],
+        timeout: float,
     ) -> aiohttp.ClientWebSocketResponse:
-        """A WebSocket that speaks `protocol`; the caller closes it."""
+        """A WebSocket that speaks `protocol`, or the first of several that the server knows; the
+        caller closes it."""
         import aiohttp
 
         try:
@@ -189,7 +196,7 @@ class Wire:
                         opened: aiohttp.ClientWebSocketResponse = await session.ws_connect(
                             "ws" + self.server.removeprefix("http") + path,
                             params=params,
-                            protocols=(protocol,),
+                            protocols=(protocol,) if isinstance(protocol, str) else protocol,
                             headers=_authorization(used),
                             max_msg_size=0,
                             autoping=True,

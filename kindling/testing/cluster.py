@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -147,6 +147,8 @@ class FakeCluster:
         self.ports: dict[tuple[str, str, int], Callable[[bytes], bytes]] = {}
         """By namespace, pod and port: what answers there. Anything else refuses connections."""
         self.commands: dict[tuple[str, ...], ExecResult] = {}
+        self.fed: dict[tuple[str, str, str], bytes] = {}
+        """By namespace, pod and container: what was written to standard input."""
         self.uid = "00000000-fake-cluster"
         self._context = context
         self._namespace = namespace
@@ -460,6 +462,20 @@ class FakeCluster:
         await self._answer()
         self._stored(ObjectRef("v1", "Pod", pod, namespace), "run a command in")
         return self.commands.get(tuple(argv), ExecResult(127, b"", b"not found\n"))
+
+    async def feed(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        data: AsyncIterator[bytes],
+        *,
+        timeout: float = 300.0,
+    ) -> None:
+        del timeout
+        await self._answer()
+        self._stored(ObjectRef("v1", "Pod", pod, namespace), "write to")
+        self.fed[namespace, pod, container] = b"".join([piece async for piece in data])
 
     async def open_port(
         self, namespace: str, pod: str, port: int, *, timeout: float = 15.0
