@@ -613,8 +613,8 @@ def postgres(
 ) -> Dependency:
     """PostgreSQL. It sets `DATABASE_URL`.
 
-    version: the tag of `postgres`, its image; `16.4` when empty.
-    image: another image instead.
+    version: the tag of its image; `16.4` when empty.
+    image: another image than `postgres`.
     port: where it listens; 5432 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `DATABASE_URL`.
@@ -635,8 +635,8 @@ def redis(
 ) -> Dependency:
     """Redis. It sets `REDIS_URL`.
 
-    version: the tag of `redis`, its image; `7.4.1` when empty.
-    image: another image instead.
+    version: the tag of its image; `7.4.1` when empty.
+    image: another image than `redis`.
     port: where it listens; 6379 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `REDIS_URL`.
@@ -657,8 +657,8 @@ def mysql(
 ) -> Dependency:
     """MySQL. It sets `DATABASE_URL`.
 
-    version: the tag of `mysql`, its image; `8.4.3` when empty.
-    image: another image instead.
+    version: the tag of its image; `8.4.3` when empty.
+    image: another image than `mysql`.
     port: where it listens; 3306 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `DATABASE_URL`.
@@ -679,8 +679,8 @@ def mongodb(
 ) -> Dependency:
     """MongoDB. It sets `MONGO_URL`.
 
-    version: the tag of `mongo`, its image; `7.0.15` when empty.
-    image: another image instead.
+    version: the tag of its image; `7.0.15` when empty.
+    image: another image than `mongo`.
     port: where it listens; 27017 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `MONGO_URL`.
@@ -701,8 +701,8 @@ def rabbitmq(
 ) -> Dependency:
     """RabbitMQ, with its management page. It sets `AMQP_URL`.
 
-    version: the tag of `rabbitmq`, its image; `3.13.7-management` when empty.
-    image: another image instead.
+    version: the tag of its image; `3.13.7-management` when empty.
+    image: another image than `rabbitmq`.
     port: where it listens; 5672 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `AMQP_URL`.
@@ -723,8 +723,8 @@ def minio(
 ) -> Dependency:
     """MinIO, a store that speaks S3. It sets `S3_ENDPOINT`, `S3_ACCESS_KEY`, `S3_SECRET_KEY`.
 
-    version: the tag of `minio/minio`, its image; `RELEASE.2024-10-13T13-34-11Z` when empty.
-    image: another image instead.
+    version: the tag of its image; `RELEASE.2024-10-13T13-34-11Z` when empty.
+    image: another image than `minio/minio`.
     port: where it listens; 9000 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `S3_ENDPOINT`.
@@ -745,8 +745,8 @@ def elasticsearch(
 ) -> Dependency:
     """Elasticsearch. It sets `ELASTICSEARCH_URL`.
 
-    version: the tag of `docker.elastic.co/elasticsearch/elasticsearch`, its image; `8.12.0` when empty.
-    image: another image instead.
+    version: the tag of its image; `8.12.0` when empty.
+    image: another image than `docker.elastic.co/elasticsearch/elasticsearch`.
     port: where it listens; 9200 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `ELASTICSEARCH_URL`.
@@ -767,8 +767,8 @@ def kafka(
 ) -> Dependency:
     """Kafka, one broker. It sets `KAFKA_BROKER_URL`.
 
-    version: the tag of `apache/kafka`, its image; `3.8.0` when empty.
-    image: another image instead.
+    version: the tag of its image; `3.8.0` when empty.
+    image: another image than `apache/kafka`.
     port: where it listens; 9092 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `KAFKA_BROKER_URL`.
@@ -788,8 +788,8 @@ def nats(
 ) -> Dependency:
     """NATS. It sets `NATS_URL`.
 
-    version: the tag of `nats`, its image; `2.10.22` when empty.
-    image: another image instead.
+    version: the tag of its image; `2.10.22` when empty.
+    image: another image than `nats`.
     port: where it listens; 4222 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `NATS_URL`.
@@ -808,8 +808,8 @@ def memcached(
 ) -> Dependency:
     """memcached. It sets `MEMCACHED_URL`.
 
-    version: the tag of `memcached`, its image; `1.6.32` when empty.
-    image: another image instead.
+    version: the tag of its image; `1.6.32` when empty.
+    image: another image than `memcached`.
     port: where it listens; 11211 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `MEMCACHED_URL`.
@@ -829,8 +829,8 @@ def cassandra(
 ) -> Dependency:
     """Cassandra. It sets `CASSANDRA_URL`.
 
-    version: the tag of `cassandra`, its image; `4.1.7` when empty.
-    image: another image instead.
+    version: the tag of its image; `4.1.7` when empty.
+    image: another image than `cassandra`.
     port: where it listens; 9042 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `CASSANDRA_URL`.
@@ -850,8 +850,8 @@ def consul(
 ) -> Dependency:
     """Consul in development mode. It sets `CONSUL_HTTP_ADDR`.
 
-    version: the tag of `hashicorp/consul`, its image; `1.20.1` when empty.
-    image: another image instead.
+    version: the tag of its image; `1.20.1` when empty.
+    image: another image than `hashicorp/consul`.
     port: where it listens; 8500 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `CONSUL_HTTP_ADDR`.
@@ -870,8 +870,8 @@ def vault(
 ) -> Dependency:
     """Vault in development mode. It sets `VAULT_ADDR`, `VAULT_TOKEN`.
 
-    version: the tag of `hashicorp/vault`, its image; `1.18.1` when empty.
-    image: another image instead.
+    version: the tag of its image; `1.18.1` when empty.
+    image: another image than `hashicorp/vault`.
     port: where it listens; 8200 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `VAULT_ADDR`.
@@ -891,8 +891,8 @@ def influxdb(
 ) -> Dependency:
     """InfluxDB 2. It sets `INFLUXDB_URL`, `INFLUXDB_ORG`, `INFLUXDB_BUCKET`, `INFLUXDB_TOKEN`.
 
-    version: the tag of `influxdb`, its image; `2.7.10` when empty.
-    image: another image instead.
+    version: the tag of its image; `2.7.10` when empty.
+    image: another image than `influxdb`.
     port: where it listens; 8086 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `INFLUXDB_URL`.
@@ -912,8 +912,8 @@ def jaeger(
 ) -> Dependency:
     """Jaeger, which takes OTLP. It sets `JAEGER_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`.
 
-    version: the tag of `jaegertracing/all-in-one`, its image; `1.62.0` when empty.
-    image: another image instead.
+    version: the tag of its image; `1.62.0` when empty.
+    image: another image than `jaegertracing/all-in-one`.
     port: where it listens; 16686 when not given.
     env: variables of its container, as in `service`.
     env_var: what the variable with its address is called, when not `JAEGER_ENDPOINT`.
