@@ -69,7 +69,8 @@ class Fields:
         wanted = dict(leaves(manifest))
         current = dict(leaves(live))
         others = set().union(*(p for name, p in self._owned.items() if name != manager))
-        for path in self._owned.get(manager, set()) - set(wanted) - others:
+        gone = self._owned.get(manager, set()) - set(wanted) - others
+        for path in sorted(gone, key=_order):
             _remove(result, path)
         for path, value in wanted.items():
             _put(result, path, value)
@@ -90,6 +91,12 @@ class Fields:
                 paths.discard(path)
             if path in new:
                 self._owned.setdefault(manager, set()).add(path)
+
+
+def _order(path: Path) -> tuple[bool, int]:
+    """What tells an item of a list apart goes after its other fields, which are found by it."""
+    at = path[-2] if len(path) > 1 else ""
+    return isinstance(at, tuple) and at[0] == path[-1], -len(path)
 
 
 def _key_of(value: Any, path: Path) -> str | None:

@@ -9,11 +9,9 @@ from typing import Protocol
 
 from kindling.kube.contexts import KubeContext
 from kindling.kube.protocol import Cluster
+from kindling.operator.controller.reconcile import BUILD_IMAGE
 
 __all__ = ["BUILD_IMAGE", "Operation", "Phase", "Scope", "Standing", "holder", "start"]
-
-BUILD_IMAGE = "kindling:latest"
-"""The image of ours that serves operator and build agent, unless another is configured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,115 @@
+"""The kinds that the operator serves, installed: what a cluster must know before all else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+from kindling.errors import ClusterError
+from kindling.kube.errors import ForbiddenError, NotFoundError, TimeLimitError
+from kindling.kube.protocol import Cluster, EventKind
+from kindling.operator.controller.comparing import differences
+from kindling.operator.controller.planning import reference
+from kindling.operator.controller.writing import OPERATOR_MANAGER
+from kindling.operator.definitions.environment import environment_definition
+from kindling.operator.definitions.pool import POOL_KINDS, pool_definition
+
+__all__ = ["definitions", "install_definitions"]
+
+_LIMIT = 60.0
+
+
+def definitions() -> tuple[dict[str, Any], ...]:
+    """All CustomResourceDefinitions of the operator."""
+    return (environment_definition(), *(pool_definition(kind) for kind in POOL_KINDS))
+
+
+async def install_definitions(cluster: Cluster, *, force: bool = False) -> tuple[str, ...]:
+    """See to it that the cluster knows our kinds, and return the names of those that were written.
+
+    A definition that is there as it should be is left alone, unless `force` says to write it all
+    the same. Returns once the server serves all of them.
+
+    Raises:
+        ClusterError: A definition is missing or differs, and may not be written.
+    """
+    written: list[str] = []
+    for manifest in definitions():
+        name = manifest["metadata"]["name"]
+        ref = reference(manifest)
+        try:
+            live: Mapping[str, Any] = await cluster.get(ref)
+        except NotFoundError:
+            live = {}
+        except ForbiddenError:
+            await _served(cluster, manifest)  # whoever installed it looks after it
+            continue
+        if force or not live or await _would_change(cluster, manifest, live):
+            await _write(cluster, manifest)
+            written.append(name)
+        if not _established(live):
+            await _wait(cluster, manifest)
+    return tuple(written)
+
+
+async def _would_change(
+    cluster: Cluster, manifest: Mapping[str, Any], live: Mapping[str, Any]
+) -> bool:
+    """A server leaves out what it does not understand, such as rules before Kubernetes 1.25: it is
+    asked what it would make of a definition that differs."""
+    if not differences(manifest, live):
+        return False
+    try:
+        answer = await cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True, dry_run=True)
+    except ForbiddenError:
+        return True  # and the write will say so
+    return bool(answer["spec"] != live["spec"])
+
+
+async def _write(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
+    try:
+        await cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True)
+    except ForbiddenError as error:
+        kind = manifest["spec"]["names"]["kind"]
+        raise ClusterError(
+            f"The cluster `{cluster.context}` does not know `{kind}` as it is now, and we may not "
+            "teach it",
+            details=error.details,
+            hint="Have somebody who may write CustomResourceDefinitions run "
+            "`kindling operator install`",
+        ) from error
+
+
+async def _served(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
+    spec = manifest["spec"]
+    version = f"{spec['group']}/{spec['versions'][0]['name']}"
+    try:
+        await cluster.resource(version, spec["names"]["kind"])
+    except NotFoundError:
+        await _write(cluster, manifest)
+        await _wait(cluster, manifest)
+
+
+async def _wait(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
+    """Until the server says that it serves the kind."""
+    ref = reference(manifest)
+    events = cluster.watch(ref.api_version, ref.kind, fields=(("metadata.name", ref.name),))
+    try:
+        async with asyncio.timeout(_LIMIT), aclosing(events):
+            async for event in events:
+                found = event.items if event.kind is EventKind.SYNCED else (event.object,)
+                if any(_established(one) for one in found):
+                    return
+    except TimeoutError as error:
+        raise TimeLimitError(
+            f"The cluster `{cluster.context}` has not taken up {ref} within {_LIMIT:.0f} s",
+            hint=f"`kubectl describe crd {ref.name}` says what it waits for",
+            transient=True,
+        ) from error
+
+
+def _established(live: Mapping[str, Any]) -> bool:
+    told = (live.get("status") or {}).get("conditions") or ()
+    return any(one["type"] == "Established" and one["status"] == "True" for one in told)
