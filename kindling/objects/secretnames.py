@@ -7,10 +7,11 @@ must agree on it, so it is said here and nowhere else.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from kindling.errors import UsageError
 
-__all__ = ["LONGEST_NAME", "PREFIX", "VALUE_KEY", "secret_name"]
+__all__ = ["LONGEST_NAME", "PREFIX", "VALUE_KEY", "known_as", "secret_name"]
 
 PREFIX = "kindling-secret-"
 
@@ -44,13 +45,27 @@ def secret_name(name: str) -> str:
             f"`{shown}` cannot be the name of a secret: it has {_named(strange)} in it.",
             hint="A name is made of letters and digits of ASCII, `_`, `-` and `.`: `STRIPE_KEY`.",
         )
-    made = PREFIX + name.lower().replace("_", "-")
+    made = _made(name)
     if not _SUBDOMAIN.fullmatch(made):
         raise UsageError(
             f"`{shown}` cannot be the name of a secret: the cluster would not accept `{made}`.",
             hint="It ends with a letter or a digit, and so does every part before a `.`.",
         )
     return made
+
+
+def known_as(object_name: str, keys: Iterable[str]) -> str:
+    """What the secret in the Secret `object_name` is called by its user: the value is there a
+    second time under that name. Without it, what the name of the Secret says."""
+    for key in sorted(keys):
+        # What is legal as a key is no hostile text; only the length of it could be refused.
+        if key != VALUE_KEY and len(key) <= LONGEST_NAME and _made(key) == object_name:
+            return key
+    return object_name.removeprefix(PREFIX)
+
+
+def _made(name: str) -> str:
+    return PREFIX + name.lower().replace("_", "-")
 
 
 def _shown(name: str) -> str:

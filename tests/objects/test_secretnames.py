@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kindling.errors import UsageError
-from kindling.objects.secretnames import LONGEST_NAME, PREFIX, secret_name
+from kindling.objects.secretnames import LONGEST_NAME, PREFIX, known_as, secret_name
 
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 
@@ -84,3 +84,17 @@ def test_what_stands_after_an_equals_sign_is_a_value_and_never_repeated() -> Non
 @given(st.from_regex(r"[A-Za-z][A-Za-z0-9_]{0,60}[A-Za-z0-9]", fullmatch=True))
 def test_row_87_what_can_be_a_variable_can_be_a_secret(name: str) -> None:
     assert secret_name(name) == PREFIX + name.lower().replace("_", "-")
+
+
+@pytest.mark.parametrize(
+    ("keys", "name"),
+    [
+        (["value", "STRIPE_KEY"], "STRIPE_KEY"),
+        (["value"], "stripe-key"),
+        (["Stripe-Key", "other"], "Stripe-Key"),
+        ([], "stripe-key"),
+        (["other", "N" * 253], "stripe-key"),
+    ],
+)
+def test_a_secret_is_listed_under_the_name_it_was_given(keys: list[str], name: str) -> None:
+    assert known_as("kindling-secret-stripe-key", keys) == name
