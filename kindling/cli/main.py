@@ -37,6 +37,7 @@ VERBS: dict[str, str] = {
     "logs": "Show what nodes have written.",
     "env": "Show and change variables of what runs.",
     "reset": "Remove runner pools and their tokens.",
+    "secrets": "Keep secrets in the cluster, and a sealed backup of them.",
     "cluster": "Start, stop and look at the embedded cluster.",
     "doctor": "Check this machine and say what to mend.",
     "replay": "Repeat the decisions of a recorded session.",
