@@ -34,6 +34,16 @@ __all__ = [
 
 API_VERSION = f"{GROUP}/{VERSION}"
 
+_AMOUNT = "is no amount such as `500m`, `2` or `1Gi`"
+_PATTERNS = {
+    "Request": _AMOUNT,
+    "Limit": _AMOUNT,
+    "storageSize": _AMOUNT,
+    "envVarName": "is no name of a variable",
+    "name": "is no name: lower-case letters, digits and `-`, of which a letter comes first",
+}
+"""What a pattern of the schema means, by the end of the field's name."""
+
 _STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
 _SPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -47,8 +57,14 @@ class Finding:
     hint: str = ""
     serious: bool = True
 
+    @property
+    def told(self) -> str:
+        """Field and message as one sentence."""
+        colon = "" if self.message[:1].isalpha() else ":"
+        return f"`{self.field}`{colon} {self.message}"
+
     def __str__(self) -> str:
-        told = f"`{self.field}` {self.message}"
+        told = self.told
         return f"{told}. {self.hint}" if self.hint else told
 
 
@@ -106,7 +122,7 @@ def _image(field: str, image: str) -> Iterator[Finding]:
     try:
         parse_reference(image)
     except ConfigError as error:
-        yield Finding(field, f"is no image: {error.message}", error.hint)
+        yield Finding(field, error.message, error.hint)
 
 
 def _unknown(manifest: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[Finding]:
@@ -126,6 +142,10 @@ def _of_fault(
     for step in steps:
         value = _inner(value, step)
     hint = nearest(value, choices) if isinstance(value, str) and choices else ""
+    last = str(steps[-1]) if steps else ""
+    for ending, told in _PATTERNS.items():
+        if last.endswith(ending) and "does not match" in message:
+            message = f"`{value}` {told}"
     return Finding(field, message, hint)
 
 
@@ -204,7 +224,7 @@ def error_of(what: str, findings: Sequence[Finding]) -> ConfigError:
     """One error for all of them."""
     if len(findings) == 1:
         (one,) = findings
-        return ConfigError(f"{what}: `{one.field}` {one.message}", hint=one.hint)
+        return ConfigError(f"{what}: {one.told}", hint=one.hint)
     return ConfigError(f"{what} has {len(findings)} mistakes", details=map(str, findings))
 
 

@@ -21,6 +21,7 @@ from kindling.operator.quantity import amount
 __all__ = ["Problem", "problems"]
 
 _HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*\Z")
 _VARIABLE = re.compile(r"[ -<>-~]+\Z")
 """Printable ASCII but `=`, as from Kubernetes 1.32 on; earlier servers take less."""
 
@@ -68,7 +69,14 @@ def _invalid(field: str, message: str) -> Problem:
 def _names(environment: Environment) -> Iterator[Problem]:
     if not environment.name[:1].islower() or not environment.name[:1].isascii():
         yield _invalid(
-            "metadata.name", "must begin with a letter, since a Service is named after it"
+            "metadata.name",
+            "must begin with a lower-case letter, since a Service is named after it",
+        )
+    elif not _NAME.match(environment.name):
+        yield _invalid(
+            "metadata.name",
+            f"`{environment.name}` is no name: it is made of lower-case letters, digits, `-` and "
+            "`.`, with a letter or digit at both ends",
         )
     longest = max(map(len, (environment.base, *map(environment.child, environment.dependencies))))
     if longest > MAX_NAME:

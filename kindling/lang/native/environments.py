@@ -51,6 +51,8 @@ _DSE_NAMES = {
     "spec": "",
 }
 
+_SAME_PORT = {"spec.service.port": "deployment.port"}
+
 
 def _configuration(
     call: Call,
@@ -91,11 +93,12 @@ def _declare(
     from kindling.lang.findings import error_of, find_in_environment, renamed
 
     what = f"{call.name} `{configuration.workload}`"
-    found = renamed(find_in_environment(manifest), names, manifest)
+    # A port that stands for two is wrong once.
+    found = dict.fromkeys(renamed(find_in_environment(manifest), names, manifest))
     if serious := tuple(one for one in found if one.serious):
         raise error_of(what, serious)
     for one in found:
-        call.warn(f"{what}: `{one.field}` {one.message}")
+        call.warn(f"{what}: {one.told}")
     take_in(call, manifest, configuration=configuration)
 
 
@@ -145,7 +148,8 @@ def service(
     }
     manifest = _manifest(text, call.text("namespace", namespace), _given(spec))
     rest = (labels, resource_deps, port_forwards, links, trigger_mode, auto_init)
-    _declare(call, manifest, _SERVICE_NAMES, _configuration(call, text, *rest))
+    names = _SERVICE_NAMES | ({"spec.service.port": "port"} if service_port is None else {})
+    _declare(call, manifest, names, _configuration(call, text, *rest))
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -198,7 +202,8 @@ def dse(
         "ingress": ingress_of(call, ingress),
         "dependencies": dependencies_of(call, dependencies, DEPENDENCIES),
     }
-    _declare(call, _manifest(text, place, _given(spec)), _DSE_NAMES, configuration)
+    same = {} if "port" in spec["service"] and "service" in said else _SAME_PORT
+    _declare(call, _manifest(text, place, _given(spec)), _DSE_NAMES | same, configuration)
 
 
 def _deployment(call: Call, value: object) -> Any:

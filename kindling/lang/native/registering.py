@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kindling.errors import ConfigError, KindlingError
-from kindling.graph.node import Where
-from kindling.lang.declared import Environment, ResourceConfiguration
+from kindling.lang.declared import Environment, KubernetesObject, ResourceConfiguration
 from kindling.lang.diagnose import placed
 from kindling.objects.identity import api_group, canonical
 
@@ -52,7 +52,7 @@ def take_in_file(
         raise error_in_file(serious, manifest, source, text)
     where = f"{source or 'YAML'}: `{manifest['metadata']['name']}`"
     for one in found:
-        call.warn(f"{where}: `{one.field}` {one.message}")
+        call.warn(f"{where}: {one.told}")
     ingress = manifest["spec"].get("ingress") or {}
     if ingress.get("host") and "enabled" not in ingress:
         call.warn(f"{where}: nothing is made of `spec.ingress` until it says `enabled: true`")
@@ -96,7 +96,9 @@ def take_in(
             raise ConfigError(
                 f"an environment `{name}` is declared twice",
                 details=details,
-                hint="Give one of them another name.",
+                hint="Declare it once; `k8s_yaml` takes all of a file."
+                if source and source == first.file
+                else "Give one of them another name.",
             )
         state.environments.remove(first)
     state.identities[key] = made
@@ -147,6 +149,19 @@ def check_environments(session: Session) -> None:
                     known[1],
                     "Give one of them another name.",
                 )
+    for one in session.state.objects:
+        if one.ref.kind not in ("Deployment", "Service"):
+            continue
+        if (found := children.get((one.ref.namespace, one.ref.name))) is not None:
+            what, environment = found
+            raise _two(
+                session,
+                one,
+                f"the {one.ref.kind} `{one.ref.name}` has the name of {what} of "
+                f"`{environment.name}`",
+                environment,
+                "Give one of them another name.",
+            )
 
 
 def _children(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -159,8 +174,16 @@ def _children(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _two(
-    session: Session, second: Environment, message: str, first: Environment, hint: str
+    session: Session,
+    second: Environment | KubernetesObject,
+    message: str,
+    first: Environment,
+    hint: str,
 ) -> KindlingError:
-    where: Where = second.where
-    error = ConfigError(message, details=[f"`{first.name}` is at {place_of(first)}"], hint=hint)
-    return placed(error, where, session.source(where.file))
+    where = second.where
+    details = [f"`{first.name}` is at {place_of(first)}"]
+    source = session.source(where.file)
+    line = source.lines[where.line - 1] if source and where.line else ""
+    word = re.match(r"\w*", line[max(0, where.column - 1) :])
+    width = len(word[0]) if word else 0
+    return placed(ConfigError(message, details=details, hint=hint), where, source, width=width)
