@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from kindling.cluster.model.api import Api, Obj, Selection
 from kindling.cluster.model.resource import builtin
 
-__all__ = ["ENDPOINT_SLICES", "SERVICES", "Endpoint", "endpoints_of", "service_port"]
+__all__ = [
+    "ENDPOINT_SLICES",
+    "SERVICES",
+    "Endpoint",
+    "endpoints_of",
+    "service_behind",
+    "service_port",
+]
 
 SERVICES = builtin("services")
 ENDPOINT_SLICES = builtin("endpointslices", "discovery.k8s.io")
@@ -52,6 +59,11 @@ def endpoints_of(
                 elif conditions.get("serving") and conditions.get("terminating"):
                     ending += made
     return tuple(dict.fromkeys(serving or ending))
+
+
+def service_behind(endpoint_slice: Obj) -> str:
+    """The name of the Service that a slice is of; empty if it is of none."""
+    return str((endpoint_slice["metadata"].get("labels") or {}).get(_OWNER) or "")
 
 
 def service_port(service: Obj, wanted: object) -> Obj | None:

@@ -159,6 +159,11 @@ class Listener:
         except OSError:
             side.abort()
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has no connections."""
+        return not self._sides
+
     async def close(self, *, cut: bool = True) -> None:
         """Accept no more. With `cut`, connections end; else they go on until their ends close."""
         if self._server is not None:

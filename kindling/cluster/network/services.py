@@ -3,6 +3,9 @@
 kube-proxy rewrites packets in the kernel. We accept the connection and open another one to a pod,
 which needs no privileges, no kernel modules and leaves nothing on the machine. The price: the pod
 sees the node's address as its client, and a few dozen microseconds a round trip.
+
+Where no pod is ready nothing listens, so that a connection is refused as kube-proxy refuses it: one
+that is taken and then dropped would tell a client who waits for a service that it is there.
 """
 
 from __future__ import annotations
@@ -10,14 +13,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from kindling.cluster.model.api import Api, Obj, Selection
 from kindling.cluster.network.datagrams import DatagramListener
-from kindling.cluster.network.endpoints import SERVICES, Endpoint, endpoints_of
+from kindling.cluster.network.endpoints import (
+    ENDPOINT_SLICES,
+    SERVICES,
+    Endpoint,
+    endpoints_of,
+    service_behind,
+)
 from kindling.cluster.network.relay import Listener
 from kindling.cluster.runtime.protocol import Runtime
 
@@ -51,33 +60,69 @@ class ServiceAddresses:
         self._runtime = runtime
         self._reserved = reserved
         self._open: dict[_Front, Listener | DatagramListener] = {}
+        self._closed: dict[_Front, list[Listener]] = {}
+        """Listeners that take no more connections; those that they have go on."""
         self._turns: dict[_Front, Iterator[int]] = {}
         self._stuck: dict[_Front, str] = {}
         self._kept: dict[tuple[_Front, str], tuple[Endpoint, float]] = {}
 
     async def run(self) -> None:
         """Follow the Services until cancelled."""
-        watch = self._api.watch([SERVICES])
+        watch = self._api.watch([SERVICES, ENDPOINT_SLICES])
         try:
-            await self._settle()
-            async for _ in watch:
-                await self._settle()
+            for service in self._api.select(SERVICES, Selection()):
+                await self._settle(service["metadata"]["namespace"], service["metadata"]["name"])
+            async for change in watch:
+                head = change.object["metadata"]
+                name = (
+                    head["name"] if change.resource == SERVICES else service_behind(change.object)
+                )
+                await self._settle(head["namespace"], name)
+                for front in list(self._stuck):
+                    await self._settle(front.namespace, front.service)
         finally:
-            await asyncio.gather(*(one.close() for one in self._open.values()))
+            listeners = [*self._open.values(), *itertools.chain(*self._closed.values())]
+            await asyncio.gather(*(one.close() for one in listeners))
             self._open.clear()
+            self._closed.clear()
 
-    async def _settle(self) -> None:
+    async def _settle(self, namespace: str, name: str) -> None:
+        """Listen for one Service where it now says, if there is somebody behind it."""
+        service = self._api.get(SERVICES, name, namespace)
         wanted = {
             front
-            for service in self._api.select(SERVICES, Selection())
-            for front in _fronts(service, self._runtime.node_address)
+            for front in (_fronts(service, self._runtime.node_address) if service else ())
             if (front.address, front.port) not in self._reserved
         }
-        for front in [front for front in self._open if front not in wanted]:
-            await self._open.pop(front).close()
-            self._turns.pop(front, None)
+        for front in self._of(self._open, namespace, name):
+            if front not in wanted:
+                await self._open.pop(front).close()
+            elif not self._led(front) and isinstance(listener := self._open[front], Listener):
+                del self._open[front]
+                await listener.close(cut=False)
+                self._closed.setdefault(front, []).append(listener)
+        for front in self._of(self._closed, namespace, name):
+            if front not in wanted:
+                await asyncio.gather(*(one.close() for one in self._closed.pop(front)))
+            else:
+                self._closed[front] = [one for one in self._closed[front] if not one.idle]
+        for place in (self._turns, self._stuck):
+            for front in self._of(place, namespace, name):
+                if front not in wanted:
+                    del place[front]
         for front in wanted - self._open.keys():
-            await self._listen(front)
+            if self._led(front):
+                await self._listen(front)
+
+    def _led(self, front: _Front) -> bool:
+        """Whether a connection to the address would lead to a pod. Datagrams are always taken."""
+        if front.protocol != "TCP":
+            return True
+        return bool(endpoints_of(self._api, front.namespace, front.service, front.port_name))
+
+    @staticmethod
+    def _of(place: Mapping[_Front, object], namespace: str, name: str) -> list[_Front]:
+        return [one for one in place if (one.namespace, one.service) == (namespace, name)]
 
     async def _listen(self, front: _Front) -> None:
         stream = front.protocol == "TCP"

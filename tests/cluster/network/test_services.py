@@ -52,6 +52,18 @@ async def ask(address: str, port: int, data: bytes = b"") -> bytes:
         return answer
 
 
+async def refused(address: str, port: int) -> None:
+    """Return once nothing listens there any more."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection(address, port)
+            except ConnectionRefusedError:
+                return
+            writer.close()
+            await asyncio.sleep(0.005)
+
+
 async def test_a_service_shares_connections_between_its_pods(town: Town) -> None:
     front = free_port()
     async with pod(b"one") as port, pod(b"two", "127.0.0.2", port):
@@ -73,11 +85,36 @@ async def test_megabytes_pass_whole_in_both_directions(town: Town) -> None:
 
 
 async def test_a_service_without_ready_pods_refuses(town: Town) -> None:
+    """It takes no connection that it would have to drop, or who waits for it would be deceived."""
+    front, other = free_port(), free_port()
+    async with pod(b"one") as port:
+        for name, number in (("web", front), ("other", other)):
+            await town.service(name, externalIPs=["127.0.0.9"], ports=[{"port": number}])
+        await town.behind("other", "127.0.0.1", unnamed=port)
+        async with running(ServiceAddresses(town.api, town.runtime).run()):
+            assert await ask("127.0.0.9", other) == b"one"
+            with pytest.raises(ConnectionRefusedError):
+                await asyncio.open_connection("127.0.0.9", front)
+
+
+async def test_a_service_opens_with_its_first_pod_and_closes_with_its_last(town: Town) -> None:
+    """What is connected by then goes on, as it does behind kube-proxy."""
     front = free_port()
-    await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
-    async with running(ServiceAddresses(town.api, town.runtime).run()):
-        with pytest.raises(ConnectionError):
-            await ask("127.0.0.9", front, b"x")
+    async with pod(b"one") as port:
+        await town.service("web", externalIPs=["127.0.0.9"], ports=[{"port": front}])
+        async with running(ServiceAddresses(town.api, town.runtime).run()):
+            made = await town.behind("web", "127.0.0.1", unnamed=port)
+            assert await ask("127.0.0.9", front, b"!") == b"one!"
+            reader, writer = await asyncio.open_connection("127.0.0.9", front)
+            writer.write(b"a")
+            await town.api.delete(SLICES, made["metadata"]["name"], "default")
+            await refused("127.0.0.9", front)
+            writer.write(b"b")
+            writer.write_eof()
+            assert await reader.read() == b"oneab"
+            writer.close()
+            await town.behind("web", "127.0.0.1", unnamed=port)
+            assert await ask("127.0.0.9", front, b"?") == b"one?"
 
 
 async def test_clients_stick_to_a_pod_where_the_service_says_so(town: Town) -> None:
@@ -98,14 +135,7 @@ async def test_a_deleted_service_is_not_listened_on(town: Town) -> None:
         async with running(ServiceAddresses(town.api, town.runtime).run()):
             assert await ask("127.0.0.9", front) == b"one"
             await town.api.delete(builtin("services"), "web", "default")
-            async with asyncio.timeout(10):
-                while True:
-                    try:
-                        _, writer = await asyncio.open_connection("127.0.0.9", front)
-                    except ConnectionRefusedError:
-                        break
-                    writer.close()
-                    await asyncio.sleep(0.005)
+            await refused("127.0.0.9", front)
 
 
 async def test_datagrams_go_to_a_pod_and_back(town: Town) -> None:
