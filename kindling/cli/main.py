@@ -37,6 +37,8 @@ VERBS: dict[str, str] = {
     "logs": "Show what nodes have written.",
     "env": "Show and change variables of what runs.",
     "reset": "Remove runner pools and their tokens.",
+    "operator": "Run the operator here, or install it into the cluster.",
+    "build-agent": "Serve builds to the CI jobs of a runner pod.",
     "secrets": "Keep secrets in the cluster, and a sealed backup of them.",
     "cluster": "Start, stop and look at the embedded cluster.",
     "doctor": "Check this machine and say what to mend.",
@@ -67,7 +69,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"kindling.cli.{cmd_name}").command
+        module = cmd_name.replace("-", "_")
+        command = importlib.import_module(f"kindling.cli.{module}").command
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(
