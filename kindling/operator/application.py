@@ -47,10 +47,13 @@ def _service(environment: Environment) -> Object:
 def _deployment(environment: Environment, values: Mapping[str, Credentials]) -> Object:
     labels = app_labels(environment)
     head: Object = {"labels": labels}
+    notes = dict(environment.rolls)
     if values:
         joined = ",".join(f"{name}={one.digest}" for name, one in sorted(values.items()))
         digest = hashlib.sha256(joined.encode()).hexdigest()[:16]
-        head["annotations"] = {CREDENTIALS_ANNOTATION: digest}
+        notes[CREDENTIALS_ANNOTATION] = digest
+    if notes:
+        head["annotations"] = notes
     pod: Object = {"containers": [_container(environment)]}
     if waits := _waits(environment):
         pod["initContainers"] = waits
@@ -79,6 +82,9 @@ def _container(environment: Environment) -> Object:
         "image": environment.image,
         "ports": [{"name": "http", "containerPort": environment.port, "protocol": "TCP"}],
     }
+    if environment.rolls:
+        # It was delivered under a name that may mean something else elsewhere, or nothing.
+        container["imagePullPolicy"] = "IfNotPresent"
     if environment.command:
         container["command"] = list(environment.command)
     if environment.args:

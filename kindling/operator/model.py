@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from kindling.objects.inject import ROLL_ANNOTATION
 from kindling.operator.definitions.core import Schema
 from kindling.operator.definitions.environment import environment_definition
 from kindling.operator.structure import Fault, defaulted, faults
@@ -100,6 +101,8 @@ class Environment:
     ingress: Ingress | None
     """None when it is not enabled."""
     dependencies: tuple[Dependency, ...]
+    rolls: tuple[tuple[str, str], ...] = ()
+    """Annotations that tell contents of images apart where their references do not."""
 
     @property
     def base(self) -> str:
@@ -151,6 +154,11 @@ def _environment(manifest: Mapping[str, Any]) -> Environment:
         ingress=_ingress(spec.get("ingress", {})),
         dependencies=tuple(
             _dependency(one, index) for index, one in enumerate(spec.get("dependencies", ()))
+        ),
+        rolls=tuple(
+            (key, value)
+            for key, value in sorted((metadata.get("annotations") or {}).items())
+            if key.startswith(f"{ROLL_ANNOTATION}.")
         ),
     )
 

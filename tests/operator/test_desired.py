@@ -48,6 +48,19 @@ def hashes(objects: dict[str, Obj]) -> dict[str, str]:
     }
 
 
+def test_an_image_that_is_new_under_its_old_name_makes_new_pods() -> None:
+    """`kindling.dev/image-digest.N` is written where a reference does not name its content."""
+    obj = environment()
+    before = children(obj)
+    obj["metadata"]["annotations"] = {"kindling.dev/image-digest.0": "sha256:1", "other": "2"}
+    after = children(obj)
+    template = after["Deployment/shop"]["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"kindling.dev/image-digest.0": "sha256:1"}
+    assert template["spec"]["containers"][0]["imagePullPolicy"] == "IfNotPresent"
+    assert hashes(after)["Deployment/shop"] != hashes(before)["Deployment/shop"]
+    assert hashes(after)["Service/shop"] == hashes(before)["Service/shop"]
+
+
 def test_the_least_environment_is_a_service_and_a_deployment() -> None:
     """Row 22."""
     objects = children(environment())
