@@ -120,8 +120,9 @@ def _remember(name: str) -> Callable[[click.Context, click.Parameter, Any], None
     return callback
 
 
-def common_options(function: F) -> F:
-    """`--verbose` and `--color`, the options of every verb, beside those that lead to a project."""
+def common_options(function: F, *, file: bool = True) -> F:
+    """`--verbose` and `--color`, the options of every verb, beside those that lead to a project.
+    Without `file`, `-f` is free for something else; before the verb it names the Kindlingfile."""
     for option in (
         click.option(
             "--color",
@@ -144,17 +145,19 @@ def common_options(function: F) -> F:
             callback=_remember("context"),
             help="Use this kubeconfig context, whatever the file says.",
         ),
-        click.option(
-            "-f",
-            "--file",
-            metavar="PATH",
-            expose_value=False,
-            callback=_remember("file"),
-            help=f"The file to use, or its folder.  [default: {DEFAULT_FILE}]",
-        ),
     ):
         function = option(function)
-    return function
+    return _file_option(function) if file else function
+
+
+_file_option = click.option(
+    "-f",
+    "--file",
+    metavar="PATH",
+    expose_value=False,
+    callback=_remember("file"),
+    help=f"The file to use, or its folder.  [default: {DEFAULT_FILE}]",
+)
 
 
 def complete_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -164,13 +167,16 @@ def complete_names(ctx: click.Context, parameter: click.Parameter, incomplete: s
     return known_names(ctx, parameter, incomplete)
 
 
-def verb(name: str, help_line: str, examples: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A verb: a command with the options that all verbs share and examples below its help."""
+def verb(
+    name: str, help_line: str, examples: str, *, file: bool = True
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """A verb: a command with the options that all verbs share and examples below its help. `file`:
+    see `common_options`."""
 
     def decorate(function: Callable[..., Any]) -> click.Command:
         # click shows the options that were attached last first: those of the verb belong on top.
         own = function.__dict__.pop("__click_params__", [])
-        common_options(function)
+        common_options(function, file=file)
         function.__dict__["__click_params__"] += own
         made: click.Command = click.command(
             name=name,

@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "trigger": "Ask the running session to run something now.",
     "status": "Show where every node stands.",
     "logs": "Show what nodes have written.",
+    "deploy": "Apply manifests and wait until they stand.",
     "env": "Show and change variables of what runs.",
     "reset": "Remove runner pools and their tokens.",
     "operator": "Run the operator here, or install it into the cluster.",
