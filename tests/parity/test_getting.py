@@ -218,20 +218,23 @@ def test_watching(both: Both) -> None:
     both.run(
         """
 # changes come as lines
-kubectl create configmap one >/dev/null
+kubectl create configmap one >/dev/null; : > watched
 ( kubectl get configmap -w --field-selector=metadata.name!=kube-root-ca.crt > watched & echo $! > pid )
 until grep -q one watched; do sleep 0.1; done
 kubectl create configmap two --from-literal=a=b >/dev/null; kubectl delete configmap one >/dev/null
 until [ $(wc -l < watched) -ge 4 ]; do sleep 0.1; done
 kill $(cat pid); cat watched
 # events are printed
-( timeout 5 kubectl get configmap -w --output-watch-events -o custom-columns=E:.type,N:.object.metadata.name --field-selector=metadata.name!=kube-root-ca.crt > watched & echo $! > pid )
+: > watched
+( timeout 60 kubectl get configmap -w --output-watch-events -o custom-columns=E:.type,N:.object.metadata.name --field-selector=metadata.name!=kube-root-ca.crt > watched & echo $! > pid )
 until grep -q two watched; do sleep 0.1; done
 kubectl label configmap two a=b >/dev/null; kubectl delete configmap two >/dev/null
 until grep -q DELETED watched; do sleep 0.1; done
-cat watched
+kill $(cat pid); cat watched
 # only what changes from now on
-( timeout 5 kubectl get configmap --watch-only -o name > watched & )
-sleep 0.7; kubectl create configmap late >/dev/null; until grep -q late watched; do sleep 0.1; done; cat watched
+kubectl create configmap late >/dev/null; : > watched
+( timeout 60 kubectl get configmap --watch-only -o name --field-selector=metadata.name=late > watched & echo $! > pid )
+until grep -q late watched; do kubectl annotate configmap late at=$(date +%N) --overwrite >/dev/null; done
+kill $(cat pid); head -n 1 watched
 """
     )

@@ -128,7 +128,7 @@ stty cols 91 rows 23; kubectl exec -it two -c side -- sh -c 'test -t 0 && echo t
 # no terminal on this side
 kubectl exec -it two -c side -- echo hi < /dev/null
 # attached: what is typed is answered [settles]
-for n in 1 2 3 4 5; do said=$({ printf 'one\\n'; sleep 1; } | timeout 3 kubectl attach -i talker 2>/dev/null | head -1); [ -z "$said" ] || break; done; echo "$said"
+for n in 1 2 3 4 5 6; do said=$({ printf 'one\\n'; sleep $n; } | timeout 8 kubectl attach -i talker 2>/dev/null | head -1); [ -z "$said" ] || break; done; echo "$said"
 # attached to one that is none
 kubectl attach done
 kubectl attach two -c none
@@ -158,11 +158,11 @@ kubectl port-forward pod/none 0:80
 kubectl port-forward pod/done 0:80
 kubectl port-forward service/two 0:81
 # run once, with what it prints
-kubectl run once --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 0.5; echo printed; exit 0' < /dev/null
+kubectl run once --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 3; echo printed; exit 0' < /dev/null 2>/dev/null
 # run once, with stdin
-echo typed | kubectl run echo --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 0.5; cat'
+echo typed | kubectl run echo --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 3; cat'
 # run once, and failed
-kubectl run fails --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 0.5; exit 5' < /dev/null
+kubectl run fails --image=busybox:1.36 --rm -i --restart=Never --quiet -- sh -c 'sleep 3; exit 5' < /dev/null
 # run, in a dry run
 kubectl run x --image=busybox:1.36 --env=A=1 --labels=a=b --port=80 --dry-run=server -o jsonpath='{.metadata.labels} {.spec.containers[0].env} {.spec.containers[0].ports}'
 # run twice
