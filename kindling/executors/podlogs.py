@@ -24,14 +24,24 @@ class PodLogs:
     """Streams what containers say from `begin` (seconds since the epoch) on.
 
     `update` is told of the pods whenever they change. Every start of a container is one stream,
-    `pod/NAME/CONTAINER`; what one said before `begin` is left out.
+    `pod/NAME/CONTAINER`; what one said before `begin` is left out. Of those that the first update
+    tells, at most the last `tail` lines.
     """
 
-    def __init__(self, cluster: Cluster, log: LogSink, clock: Clock, begin: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        log: LogSink,
+        clock: Clock,
+        begin: float,
+        *,
+        tail: int | None = None,
+    ) -> None:
         self._cluster = cluster
         self._log = log
         self._clock = clock
         self._begin = begin
+        self._tail = tail
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def update(self, pods: Iterable[Object]) -> None:
@@ -76,11 +86,13 @@ class PodLogs:
         if previous and not fresh:
             return
         self._tasks[key] = asyncio.create_task(
-            self._stream(pod, str(status["name"]), fresh=fresh, previous=previous),
+            self._stream(pod, str(status["name"]), fresh=fresh, previous=previous, tail=self._tail),
             name=f"log of {pod_name(pod)}/{status['name']}",
         )
 
-    async def _stream(self, pod: Object, container: str, *, fresh: bool, previous: bool) -> None:
+    async def _stream(
+        self, pod: Object, container: str, *, fresh: bool, previous: bool, tail: int | None
+    ) -> None:
         name, namespace = pod_name(pod), str(pod["metadata"]["namespace"])
         stream = f"pod/{name}/{container}"
         since = None if fresh else max(1.0, self._clock.time() - self._begin)
@@ -88,7 +100,13 @@ class PodLogs:
             last = self._clock.time()
             try:
                 lines = self._cluster.logs(
-                    namespace, name, container, follow=not previous, previous=previous, since=since
+                    namespace,
+                    name,
+                    container,
+                    follow=not previous,
+                    previous=previous,
+                    since=since,
+                    tail=tail,
                 )
                 async with aclosing(lines) as received:
                     async for line in received:
@@ -99,7 +117,7 @@ class PodLogs:
                 if previous or not error.transient:
                     return  # the container is gone, and its log with it
             await self._clock.sleep(1.0)
-            since = self._clock.time() - last
+            since, tail = self._clock.time() - last, None
 
 
 async def last_lines(
