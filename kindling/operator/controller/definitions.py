@@ -8,7 +8,13 @@ from contextlib import aclosing
 from typing import Any
 
 from kindling.errors import ClusterError
-from kindling.kube.errors import ForbiddenError, NotFoundError, TimeLimitError
+from kindling.kube.errors import (
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    ServerFaultError,
+    TimeLimitError,
+)
 from kindling.kube.protocol import Cluster, EventKind
 from kindling.operator.controller.comparing import differences
 from kindling.operator.controller.planning import reference
@@ -19,6 +25,7 @@ from kindling.operator.definitions.pool import POOL_KINDS, pool_definition
 __all__ = ["definitions", "install_definitions"]
 
 _LIMIT = 60.0
+_RULES = "x-kubernetes-validations"
 
 
 def definitions() -> tuple[dict[str, Any], ...]:
@@ -62,7 +69,7 @@ async def _would_change(
     if not differences(manifest, live):
         return False
     try:
-        answer = await cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True, dry_run=True)
+        answer = await _apply(cluster, manifest, dry_run=True)
     except ForbiddenError:
         return True  # and the write will say so
     return bool(answer["spec"] != live["spec"])
@@ -70,7 +77,7 @@ async def _would_change(
 
 async def _write(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
     try:
-        await cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True)
+        await _apply(cluster, manifest)
     except ForbiddenError as error:
         kind = manifest["spec"]["names"]["kind"]
         raise ClusterError(
@@ -80,6 +87,27 @@ async def _write(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
             hint="Have somebody who may write CustomResourceDefinitions run "
             "`kindling operator install`",
         ) from error
+
+
+async def _apply(
+    cluster: Cluster, manifest: Mapping[str, Any], *, dry_run: bool = False
+) -> Mapping[str, Any]:
+    """Rules are left out where the server does not know them: the reconciler has them too."""
+    try:
+        return await cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True, dry_run=dry_run)
+    except (InvalidError, ServerFaultError) as error:
+        if not any(f"{_RULES}: field not declared" in line for line in error.details):
+            raise
+        plain = _without_rules(manifest)
+        return await cluster.apply(plain, manager=OPERATOR_MANAGER, force=True, dry_run=dry_run)
+
+
+def _without_rules(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_rules(part) for key, part in value.items() if key != _RULES}
+    if isinstance(value, list):
+        return [_without_rules(part) for part in value]
+    return value
 
 
 async def _served(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
