@@ -65,16 +65,24 @@ def _nodes(overview: Overview, pen: Ink) -> list[str]:
 
 
 def _operators(overview: Overview, pen: Ink) -> list[str]:
-    return _table(
+    rows: list[_Row] = [
         (
+            (one.namespace or "all namespaces", Tone.NORMAL),
+            (f"{one.holder} acts", Tone.GOOD) if one.holder else ("nobody acts", Tone.DIM),
+        )
+        for one in overview.operators
+    ]
+    rows += [
+        (
+            (f"installed in {one.namespace}", Tone.NORMAL),
             (
-                (one.namespace or "all namespaces", Tone.NORMAL),
-                (f"{one.holder} acts", Tone.GOOD) if one.holder else ("nobody acts", Tone.DIM),
-            )
-            for one in overview.operators
-        ),
-        pen,
-    )
+                f"{one.ready}/{one.replicas}  {', '.join(one.images)}",
+                Tone.GOOD if one.ready >= one.replicas else Tone.WARN,
+            ),
+        )
+        for one in overview.installed_operators
+    ]
+    return _table(rows, pen)
 
 
 def _controllers(overview: Overview, pen: Ink) -> list[str]:

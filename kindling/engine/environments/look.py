@@ -20,6 +20,7 @@ from kindling.operator.controller.run import holder
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND
 from kindling.operator.definitions.pool import POOL_KINDS
+from kindling.operator.install.manifests import INSTALLATION_LABEL, SYSTEM
 
 __all__ = ["Holder", "look", "look_at"]
 
@@ -108,6 +109,11 @@ async def look_at(
         registry=known.registry.host if known.registry else "",
         nodes=shape.nodes_of(nodes),
         operators=await _operators(cluster, places or [namespace or cluster.namespace], holder),
+        installed_operators=shape.deployed_of(
+            one
+            for one in deployments
+            if INSTALLATION_LABEL in (one["metadata"].get("labels") or {})
+        ),
         ingress_controllers=shape.controllers_of(classes),
         runner_pools=shape.pools_of(one for some in pools for one in some),
         environments=shape.staged_of(environments, routes),
@@ -127,13 +133,17 @@ def _told(workload: Object, namespace: str) -> bool:
 async def _operators(
     cluster: Cluster, namespaces: Iterable[str], holder: Holder
 ) -> tuple[Operator, ...]:
-    async def ask(namespace: str) -> Operator:
+    async def ask(namespace: str) -> str:
         try:
-            return Operator(namespace, await holder(cluster, namespace))
+            return await holder(cluster, namespace)
         except ForbiddenError:
-            return Operator(namespace, "")
+            return ""
 
-    return tuple(await asyncio.gather(*map(ask, namespaces)))
+    if everywhere := await ask(SYSTEM):
+        return (Operator("", everywhere),)
+    places = list(namespaces)
+    found = await asyncio.gather(*map(ask, places))
+    return tuple(Operator(place, who) for place, who in zip(places, found, strict=True))
 
 
 async def _with_logs(

@@ -182,6 +182,7 @@ class Overview:
     registry: str = ""
     nodes: tuple[Node, ...] = ()
     operators: tuple[Operator, ...] = ()
+    installed_operators: tuple[Deployed, ...] = ()
     ingress_controllers: tuple[Controller, ...] = ()
     runner_pools: tuple[Pool, ...] = ()
     environments: tuple[Staged, ...] = ()
@@ -221,6 +222,8 @@ def selected(overview: Overview, names: Iterable[str]) -> Overview:
     return replace(
         overview,
         nodes=(),
+        operators=(),
+        installed_operators=(),
         ingress_controllers=(),
         runner_pools=tuple(one for one in overview.runner_pools if one.name in wanted),
         environments=tuple(one for one in overview.environments if one.name in owners),
