@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import socket
 import time
@@ -36,6 +37,7 @@ __all__ = ["Answer", "Params", "Wire"]
 Params = Sequence[tuple[str, str]]
 
 _CONNECT_LIMIT = 10.0
+_LARGE = 2**20
 _TURNS = 30
 """How often the loop may turn until sockets that were shut down are closed; some five do."""
 
@@ -112,7 +114,9 @@ class Wire:
                         method,
                         self.server + path,
                         params=params,
-                        data=data,
+                        # aiohttp warns of large bodies that are no files, and sends small ones
+                        # again over a new connection, which a file would not outlive.
+                        data=io.BytesIO(data) if data and len(data) > _LARGE else data,
                         headers={**headers, **_authorization(used)},
                         allow_redirects=False,
                         **self._options(),
