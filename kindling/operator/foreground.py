@@ -20,16 +20,20 @@ async def run_until_told(
     start: Callable[[], Awaitable[Operation]],
     say: Callable[[str], None],
     health: tuple[str, int] | None = None,
+    *,
+    apart: float = 0.5,
 ) -> None:
     """Start an operator, tell how it stands, and stop it at the first SIGINT or SIGTERM.
 
     It then finishes what it is writing and gives its Lease back, so that another can go on at once.
+    Signals less than `apart` seconds after one another are one: programs that run others often pass
+    on to them what the terminal has told them already.
 
     Raises:
         ClusterError: It cannot act.
         InterruptError: A second signal cut that off.
     """
-    with _signals() as told:
+    with _signals(apart) as told:
         operation = await start()
         try:
             async with AsyncExitStack() as stack:
@@ -80,11 +84,16 @@ async def _stop(operation: Operation, told: _Told) -> None:
 class _Told:
     """How often we were told to stop."""
 
-    def __init__(self) -> None:
+    def __init__(self, apart: float) -> None:
         self._events = (asyncio.Event(), asyncio.Event())
+        self._apart = apart
+        self._last = float("-inf")
 
     def hear(self) -> None:
-        next((one for one in self._events if not one.is_set()), self._events[-1]).set()
+        now = asyncio.get_running_loop().time()
+        if now - self._last >= self._apart:
+            next((one for one in self._events if not one.is_set()), self._events[-1]).set()
+        self._last = now
 
     async def once(self) -> None:
         await self._events[0].wait()
@@ -94,8 +103,8 @@ class _Told:
 
 
 @contextmanager
-def _signals() -> Iterator[_Told]:
-    told, loop = _Told(), asyncio.get_running_loop()
+def _signals(apart: float) -> Iterator[_Told]:
+    told, loop = _Told(apart), asyncio.get_running_loop()
     for one in _SIGNALS:
         loop.add_signal_handler(one, told.hear)
     try:

@@ -36,6 +36,8 @@ def operator_rules() -> list[Rule]:
         (GROUP, [f"{kind}/finalizers" for kind in kinds], ("update",)),
         ("apps", ["deployments"], _KEEP),
         ("", ["secrets", "serviceaccounts", "services"], _KEEP),
+        # Variables of dependencies may come from one; the URL is made of them.
+        ("", ["configmaps"], ("get",)),
         # Data is never deleted by the operator: a claim goes with its owner.
         ("", ["persistentvolumeclaims"], (*_SEE, "create", "patch")),
         ("networking.k8s.io", ["ingresses"], _KEEP),
@@ -60,7 +62,7 @@ def lease_rules() -> list[Rule]:
     leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
     return [
         {**leases, "verbs": ["create", "get", "list", "watch"]},
-        {**leases, "resourceNames": [LEASE], "verbs": ["delete", "patch", "update"]},
+        {**leases, "resourceNames": [LEASE], "verbs": ["patch"]},
     ]
 
 

@@ -43,7 +43,11 @@ class Played:
 
 
 async def run(
-    operation: Played, signals: tuple[signal.Signals, ...], said: list[str], on: str = ""
+    operation: Played,
+    signals: tuple[signal.Signals, ...],
+    said: list[str],
+    on: str = "",
+    apart: float = 60.0,
 ) -> None:
     """Run it, and send it signals when it has said `on`, or as soon as it is started."""
 
@@ -60,7 +64,7 @@ async def run(
                 os.kill(os.getpid(), one)
 
     async with asyncio.timeout(20):
-        await run_until_told(start, say)
+        await run_until_told(start, say, apart=apart)
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
@@ -87,7 +91,13 @@ async def test_one_that_cannot_act_says_why_and_is_stopped() -> None:
 async def test_a_second_signal_does_not_wait_for_a_stop_that_hangs() -> None:
     operation = Played(stuck=True)
     with pytest.raises(InterruptError):
-        await run(operation, (signal.SIGINT,), [], on="standing by")
+        await run(operation, (signal.SIGINT,), [], on="standing by", apart=0.0)
+    assert operation.stops == 1
+
+
+async def test_one_signal_that_comes_twice_at_once_is_one() -> None:
+    operation = Played()
+    await run(operation, (signal.SIGINT, signal.SIGTERM), [], on="standing by")
     assert operation.stops == 1
 
 

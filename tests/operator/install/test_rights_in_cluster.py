@@ -67,7 +67,7 @@ async def test_the_account_has_these_rights_and_no_others(account: str, ns: str)
             ("", "pods/exec", "create", ns),
             ("", "pods/portforward", "create", ns),
             ("", "pods", "patch", ns),
-            ("", "configmaps", "get", ns),
+            ("", "configmaps", "list", ns),
             ("", "serviceaccounts/token", "create", ns),
             ("", "serviceaccounts", "impersonate", ns),
             ("", "persistentvolumeclaims", "delete", ns),
@@ -86,12 +86,12 @@ async def test_the_account_has_these_rights_and_no_others(account: str, ns: str)
             ("", "pods", "create", "default"),
             ("apps", "deployments", "create", "default"),
             (custom, "devstagingenvironments", "list", ""),
-            ("coordination.k8s.io", "leases", "update", "kindling-system"),
+            ("coordination.k8s.io", "leases", "patch", "kindling-system"),
         ]
         for right in denied:
             assert not await may(client, right), right
-        assert not await may(client, ("coordination.k8s.io", "leases", "update", ns), "another")
-        assert await may(client, ("coordination.k8s.io", "leases", "update", ns), LEASE)
+        assert not await may(client, ("coordination.k8s.io", "leases", "patch", ns), "another")
+        assert await may(client, ("coordination.k8s.io", "leases", "patch", ns), LEASE)
     finally:
         await client.close()
 
