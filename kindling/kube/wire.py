@@ -230,6 +230,13 @@ class Wire:
         except TimeoutError as error:
             raise error_of_exception(error, doing, self.server) from error
 
+    async def lend(self) -> aiohttp.ClientSession:
+        """The session itself, which says by itself who we are: for a library that makes requests
+        of its own. It is closed with this object."""
+        session, used = await self._connected(None)
+        session.headers.update(_authorization(used))
+        return session
+
     async def close(self) -> None:
         """End all connections."""
         sessions = [*self._retired, *([self._session] if self._session else [])]

@@ -13,7 +13,7 @@ from kindling.operator.marks import HASH_ANNOTATION
 from kindling.operator.pools.desired import POOL_HASH_ANNOTATION
 from kindling.operator.quantity import amount
 
-__all__ = ["HASHES", "differences", "spec_hash"]
+__all__ = ["HASHES", "differences", "reordering", "spec_hash"]
 
 HASHES = (HASH_ANNOTATION, POOL_HASH_ANNOTATION)
 
@@ -27,6 +27,10 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "volumes": ("name",),
 }
 """Lists to which others may add items, by their own names, and what tells items apart."""
+
+_ORDERED = frozenset({"env", "initContainers"})
+"""Of these, lists whose order means something: a later item refers to, or waits for, an earlier
+one."""
 
 _AMOUNTS = frozenset({"divisor", "limits", "requests", "sizeLimit"})
 """Fields that hold quantities, or mappings of them."""
@@ -46,6 +50,33 @@ def differences(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> tuple[str
     paths = tuple(_differences(wanted, live, (), False))
     hashes = {f"metadata.annotations.{name}" for name in HASHES}
     return tuple(path for path in paths if path not in hashes) or paths
+
+
+def reordering(wanted: Mapping[str, Any], live: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The merge patch that brings a live workload's lists into the order that is wanted, None where
+    they are in it. Servers keep the old order of a list to which an apply adds, so that a variable
+    could come to stand after those that refer to it. Items of others go to the end."""
+    pod = wanted.get("spec", {}).get("template", {}).get("spec", {})
+    now = live.get("spec", {}).get("template", {}).get("spec", {})
+    result: dict[str, Any] = {}
+    for sort in ("initContainers", "containers"):
+        if sort not in pod or sort not in now:
+            continue
+        asked = {one["name"]: one for one in pod[sort]}
+        ordered = [_in_order(asked.get(one["name"], {}), one, "env") for one in now[sort]]
+        if sort in _ORDERED:
+            ordered = _in_order(pod, {sort: ordered}, sort)[sort]
+        if ordered != now[sort]:
+            result[sort] = ordered
+    return {"spec": {"template": {"spec": result}}} if result else None
+
+
+def _in_order(wanted: Mapping[str, Any], live: Mapping[str, Any], key: str) -> dict[str, Any]:
+    places = {one["name"]: place for place, one in enumerate(wanted.get(key) or ())}
+    items = live.get(key)
+    if not items or not places:
+        return dict(live)
+    return {**live, key: sorted(items, key=lambda one: places.get(one["name"], len(places)))}
 
 
 def _differences(wanted: Any, live: Any, path: tuple[str, ...], quantity: bool) -> Iterator[str]:
@@ -87,8 +118,8 @@ def _items(
             yield _text(place)
     order = [one.get(key) for one in live if isinstance(one, Mapping)]
     names = [one[key] for one in wanted]
-    if path[-1] in ("env", "initContainers") and names != [o for o in order if o in set(names)]:
-        yield _text(path)  # a later one refers to, or waits for, an earlier one
+    if path[-1] in _ORDERED and [one for one in order if one in set(names)] not in ([], names):
+        yield _text(path)
 
 
 def _key_of(wanted: Sequence[Any], name: str) -> str | None:

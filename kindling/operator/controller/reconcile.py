@@ -8,7 +8,6 @@ it should be writes nothing.
 from __future__ import annotations
 
 import base64
-import logging
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any, Protocol
 
 from kindling.errors import ClusterError
 from kindling.graph.spec import ObjectRef
-from kindling.kube.errors import ForbiddenError
+from kindling.kube.errors import ForbiddenError, NotFoundError
 from kindling.kube.protocol import Cluster, PatchKind
 from kindling.operator.controller.events import due, post, timestamp
 from kindling.operator.controller.planning import Plan, Step, Verb, plan, reference
@@ -53,8 +52,6 @@ _ATTEMPTS = 5
 
 _DEFAULT_CLASS = "ingressclass.kubernetes.io/is-default-class"
 
-_LOG = logging.getLogger("kindling.operator")
-
 
 class Now(Protocol):
     """The wall clock."""
@@ -69,6 +66,10 @@ class _System:
         import time
 
         return time.time()
+
+
+class _GoneError(Exception):
+    """The environment or pool was deleted while it was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Reconciler:
         draw: Draw = os.urandom,
         image: str = BUILD_IMAGE,
         reader: Reader | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self._cluster = cluster
         self._clock = clock or _System()
@@ -108,6 +110,7 @@ class Reconciler:
         self._agent = Agent(image, AGENT_COMMAND)
         self._reader = reader or Asking(cluster)
         self._writer = Writer(cluster, self._reader)
+        self._say = say or (lambda _: None)
         self._mute = False
 
     async def environment(self, namespace: str, name: str) -> Reconciled:
@@ -131,6 +134,8 @@ class Reconciler:
                 return await self._attempt(sort, owner)
             except StaleError:
                 continue
+            except _GoneError:
+                self._reader.deleted(reference(owner), owner["metadata"]["uid"])
         raise ClusterError(
             f"The children of {sort.ref(namespace, name)} change faster than they can be read",
             transient=True,
@@ -203,9 +208,12 @@ class Reconciler:
             return ()
         patch = {"status": {**dict.fromkeys(before.keys() - status.keys()), **status}}
         ref = reference(owner)
-        live = await self._cluster.patch(
-            ref, patch, PatchKind.MERGE, subresource="status", manager=OPERATOR_MANAGER
-        )
+        try:
+            live = await self._cluster.patch(
+                ref, patch, PatchKind.MERGE, subresource="status", manager=OPERATOR_MANAGER
+            )
+        except NotFoundError as error:
+            raise _GoneError from error
         self._reader.wrote(live)
         for told in due(before, status, wrote, problems):
             await self._post(owner, told)
@@ -219,7 +227,7 @@ class Reconciler:
         except ForbiddenError as error:
             # Not worth failing for: the conditions say the same.
             self._mute = True
-            _LOG.warning("events are left out: %s", error.message)
+            self._say(f"events are left out: {error.message}")
 
     @property
     def _now(self) -> str:

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from kindling.errors import ClusterError
+from kindling.graph.spec import ObjectRef
 from kindling.kube.contexts import KubeContext
+from kindling.kube.errors import ForbiddenError, NotFoundError
 from kindling.kube.protocol import Cluster
+from kindling.operator.controller.lease import (
+    SYSTEM_NAMESPACE,
+    Terms,
+    holder_in_force,
+)
 from kindling.operator.controller.reconcile import BUILD_IMAGE
+from kindling.operator.controller.writing import OPERATOR_MANAGER
 
 __all__ = ["BUILD_IMAGE", "Operation", "Phase", "Scope", "Standing", "holder", "start"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +86,191 @@ async def start(
     image: str = BUILD_IMAGE,
     say: Callable[[str], None],
     pools: bool = True,
+    terms: Terms | None = None,
 ) -> Operation:
     """Start an operator in this process. `identity` names it in the Lease; `image` is that of build
-    agents; `say` takes lines for people, from any thread; `pools`: runner pools too."""
-    raise NotImplementedError
+    agents; `say` takes lines for people, from any thread; `pools`: runner pools too; `terms` are
+    the Lease's times."""
+    terms = terms or Terms()
+    operation = _Threaded(context, environment, scope, identity, image, say, pools, terms)
+    await operation.begin()
+    return operation
 
 
 async def holder(cluster: Cluster, namespace: str) -> str:
     """Who acts in a namespace: the identity in the Lease in force, empty when nobody does."""
-    raise NotImplementedError
+    now = time.time()
+    for place in (SYSTEM_NAMESPACE, namespace):
+        if found := await holder_in_force(cluster, place, now):
+            return found
+    return ""
+
+
+class _Threaded:
+    """The thread, its loop, and the posts that run there."""
+
+    def __init__(
+        self,
+        context: KubeContext,
+        environment: dict[str, str],
+        scope: Scope,
+        identity: str,
+        image: str,
+        say: Callable[[str], None],
+        pools: bool,
+        terms: Terms,
+    ) -> None:
+        self._context, self._environment, self._scope = context, dict(environment), scope
+        self._identity, self._image, self._say = identity, image, say
+        self._pools, self._terms = pools, terms
+        self._cluster: Cluster
+        self._loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main()), name="kindling operator", daemon=True
+        )
+        self._posts: dict[str, tuple[Any, asyncio.Task[None]]] = {}
+        self._moved = asyncio.Condition()
+        self._stop = asyncio.Event()
+        self._failure: ClusterError | None = None
+        self._phase = Standing(Phase.STARTING)
+        self._begun = False
+        self._telling: set[asyncio.Task[None]] = set()
+
+    async def begin(self) -> None:
+        self._thread.start()
+        await asyncio.wrap_future(self._loop)
+
+    @property
+    def standing(self) -> Standing:
+        return self._phase
+
+    async def settled(self) -> Standing:
+        return await self._there(self._settled())
+
+    async def extend(self, namespace: str) -> None:
+        if self._scope.namespaces:
+            await self._there(self._extend(namespace))
+
+    async def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.result().call_soon_threadsafe(self._stop.set)
+            await asyncio.to_thread(self._thread.join)
+
+    async def _there(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Do it in the operator's own loop."""
+        if not self._thread.is_alive():
+            work.close()
+            raise self._failure or ClusterError("The operator was stopped")
+        return await asyncio.wrap_future(
+            asyncio.run_coroutine_threadsafe(work, self._loop.result())
+        )
+
+    # In the operator's loop -------------------------------------------------------------------
+
+    async def _main(self) -> None:
+        from kindling.kube.client import connect
+        from kindling.operator.controller.definitions import install_definitions
+
+        self._loop.set_result(asyncio.get_running_loop())
+        cluster: Cluster | None = None
+        try:
+            self._cluster = cluster = await connect(self._context, self._environment)
+            for name in await install_definitions(cluster):
+                self._say(f"{name} was written")
+            for namespace in self._scope.namespaces or ("",):
+                await self._extend(namespace)
+            self._begun = True
+            self._changed()
+            await self._stop.wait()
+        except ClusterError as error:
+            await self._fail(error)
+            await self._stop.wait()
+        finally:
+            self._phase = Standing(Phase.STOPPED)
+            for _, task in self._posts.values():
+                task.cancel()
+            await asyncio.gather(
+                *(task for _, task in self._posts.values()), return_exceptions=True
+            )
+            if cluster is not None:
+                await cluster.close()
+
+    async def _extend(self, namespace: str) -> None:
+        known = self._posts.get(namespace)
+        if known is not None and not known[1].done():
+            return
+        from kindling.operator.controller.post import Post
+
+        self._failure = None
+        await _ensure_namespace(self._cluster, namespace)
+        loop = asyncio.get_running_loop()
+        post = Post(
+            self._cluster,
+            self._context,
+            self._environment,
+            namespace,
+            identity=self._identity,
+            image=self._image,
+            pools=self._pools,
+            say=self._say,
+            changed=self._changed,
+            terms=self._terms,
+        )
+        self._posts[namespace] = (post, loop.create_task(self._run(post)))
+
+    async def _run(self, post: Any) -> None:
+        try:
+            await post.run()
+        except ClusterError as error:
+            await self._fail(error)
+
+    async def _settled(self) -> Standing:
+        async with self._moved:
+            await self._moved.wait_for(
+                lambda: (
+                    self._failure
+                    or (self._begun and all(post.decided for post, _ in self._posts.values()))
+                )
+            )
+        if self._failure:
+            raise self._failure
+        return self._phase
+
+    async def _fail(self, error: ClusterError) -> None:
+        async with self._moved:
+            self._failure = error
+            self._moved.notify_all()
+        self._say(error.render())
+
+    def _changed(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell())
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell(self) -> None:
+        """The phase is that of the post which was added last."""
+        posts = [post for post, _ in self._posts.values()]
+        async with self._moved:
+            if not posts or not all(post.decided for post in posts):
+                return
+            acting = all(post.acting for post in posts)
+            phase = Phase.ACTING if acting else Phase.STANDING_BY
+            self._phase = Standing(phase, next((post.holder for post in reversed(posts)), ""))
+            self._moved.notify_all()
+
+
+async def _ensure_namespace(cluster: Cluster, namespace: str) -> None:
+    """The namespace of the Lease of all must be there; one that somebody names has to be."""
+    ref = ObjectRef("v1", "Namespace", namespace or SYSTEM_NAMESPACE)
+    try:
+        await cluster.get(ref)
+    except ForbiddenError:
+        return  # it will be seen when the Lease is written
+    except NotFoundError:
+        if namespace:
+            raise ClusterError(
+                f"There is no namespace `{namespace}` in the cluster `{cluster.context}`",
+                hint=f"Create it: kubectl create namespace {namespace}",
+            ) from None
+        head = {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": {"name": ref.name}}
+        await cluster.apply(head, manager=OPERATOR_MANAGER)

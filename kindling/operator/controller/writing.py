@@ -16,8 +16,8 @@ from kindling.kube.errors import (
     UnreachableError,
 )
 from kindling.kube.protocol import Cluster
-from kindling.operator.controller.comparing import differences, spec_hash
-from kindling.operator.controller.planning import Step, Verb, owned_by
+from kindling.operator.controller.comparing import differences, reordering, spec_hash
+from kindling.operator.controller.planning import Step, Verb, owned_by, reference
 from kindling.operator.controller.reading import Reader
 from kindling.operator.rules import Problem
 
@@ -69,6 +69,9 @@ class Writer:
             live = await self._write(step, step.manifest, owner_uid)
         except _AWAY:
             raise
+        except (AlreadyExistsError, ConflictError) as error:
+            self._reader.wrote(await self._cluster.get(step.ref))
+            raise StaleError from error
         except ClusterError as error:
             return Problem(str(step.ref), "ReconcileFailed", _words(error))
         self._reader.wrote(live)
@@ -91,21 +94,24 @@ class Writer:
             return await self._apply(manifest)
 
     async def _apply(self, manifest: Object) -> Object:
-        return await self._cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True)
+        live = await self._cluster.apply(manifest, manager=OPERATOR_MANAGER, force=True)
+        patch = reordering(manifest, live)
+        if patch is None:
+            return live
+        version = {"resourceVersion": live["metadata"]["resourceVersion"]}
+        return await self._cluster.patch(
+            reference(live), {"metadata": version, **patch}, manager=OPERATOR_MANAGER
+        )
 
     async def _write_secret(self, step: Step, manifest: Object, owner_uid: str) -> Object:
         """A Secret is never written over: its values may be of use to somebody already."""
-        try:
-            if step.verb is Verb.CREATE:
-                return await self._cluster.create(manifest, manager=OPERATOR_MANAGER)
-            live = await self._reader.find(step.ref)
-            if live is None:
-                raise StaleError
-            patch = _secret_patch(manifest, live, owner_uid)
-            return await self._cluster.patch(step.ref, patch, manager=OPERATOR_MANAGER)
-        except (AlreadyExistsError, ConflictError) as error:
-            self._reader.wrote(await self._cluster.get(step.ref))
-            raise StaleError from error
+        if step.verb is Verb.CREATE:
+            return await self._cluster.create(manifest, manager=OPERATOR_MANAGER)
+        live = await self._reader.find(step.ref)
+        if live is None:
+            raise StaleError
+        patch = _secret_patch(manifest, live, owner_uid)
+        return await self._cluster.patch(step.ref, patch, manager=OPERATOR_MANAGER)
 
 
 def _secret_patch(manifest: Object, live: Object, owner_uid: str) -> dict[str, Any]:
