@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable
 
 import pytest
@@ -351,3 +353,19 @@ def test_what_may_not_change(
     assert after != before
     found = faults(before, after)
     assert expected in found if expected else found == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_secret_has_room_for_a_mebibyte_of_values_however_they_are_padded(
+    faults: Faults, size: int
+) -> None:
+    """Counted are the values themselves: what fills the last group of base64 is none of them."""
+    rest = 2**20 - 3 * 200_000 - size
+
+    def secret(more: int) -> str:
+        values = (b"x" * (3 * 200_000 + more), b"x" * size, b"x" * rest)
+        data = {f"k{n}": base64.b64encode(v).decode() for n, v in enumerate(values)}
+        return f"{{apiVersion: v1, kind: Secret, metadata: {{name: a}}, data: {json.dumps(data)}}}"
+
+    assert faults(secret(0)) == []
+    assert [fault.partition(":")[0] for fault in faults(secret(1))] == ["data"]

@@ -38,7 +38,7 @@ def check_config_map(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         size += len((value or "").encode())
     for key, value in binary.items():
         yield from common.check_name(key, causes.key("binaryData", key), names.config_key)
-        size += len(value or "") * 3 // 4
+        size += _decoded(value or "")
     if size > _LIMIT:
         # The server names no field here.
         yield causes.too_long("", _LIMIT)
@@ -51,7 +51,7 @@ def check_secret(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
     size = 0
     for key, value in data.items():
         yield from common.check_name(key, causes.key("data", key), names.config_key)
-        size += len(value or "") * 3 // 4
+        size += _decoded(value or "")
     if size > _LIMIT:
         yield causes.too_long("data", _LIMIT)
     kind = obj.get("type", "")
@@ -71,6 +71,11 @@ def check_secret(obj: _Obj, before: _Obj | None) -> Iterator[Cause]:
         if kind != before.get("type", ""):
             yield causes.immutable("type", kind)
         yield from _frozen(obj, before, ("data",))
+
+
+def _decoded(value: str) -> int:
+    """How many bytes a value in base64 stands for."""
+    return len(value) * 3 // 4 - value.count("=", -2)
 
 
 def _docker(data: _Obj, key: str) -> Iterator[Cause]:
