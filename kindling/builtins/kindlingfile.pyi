@@ -448,6 +448,89 @@ def link(url: str, name: str = "") -> Link:
 
 # == Services and environments ==
 
+"""
+A service is declared with what it needs, and a staging environment stands there, wired:
+
+```starlark
+docker_build("shop", "shop")
+
+service(
+    "shop",
+    image = "shop",
+    port = 8080,
+    health = http_get("/healthz"),
+    ingress = "shop.localhost",
+    dependencies = [postgres(version = "16", storage = "1Gi"), redis()],
+    env = {"STRIPE_KEY": secret("STRIPE_KEY"), "DB": "$(DATABASE_URL)&application_name=shop"},
+    port_forwards = "8000:8080",
+)
+```
+
+This makes a Deployment and a Service `shop`, an Ingress for `shop.localhost`, and a Postgres and a
+Redis that are `shop`'s alone, reached at `shop-postgres` and `shop-redis`. The container gets
+`DATABASE_URL` and `REDIS_URL`, and starts once both can be connected to. Passwords are drawn once
+and kept in the Secret `shop-postgres-credentials`; your own in `env` of a dependency win. Data stay
+when pods go where `storage` says so. Variables in `env` come after those of dependencies: they win,
+and `$(NAME)` refers to them.
+
+A service is a resource like any other: `k8s_resource` adds to it, `resource_deps` orders it, names
+on the command line select it, `kindling down` takes it away.
+
+```starlark
+service("db-admin", "adminer:4.8.1", 8080, labels = "tools", auto_init = False)
+service("stock", "ghcr.io/acme/stock:1", 80, dependencies = ["nats"])
+service("shop", "ghcr.io/acme/shop:1", 80, resource_deps = ["stock"], env = {"STOCK": "http://stock"})
+k8s_resource("shop", port_forwards = ["8000:80"], links = ["https://wiki.acme.example/shop"])
+```
+
+Two dependencies must not have one name, nor set one variable. Tell them apart by `name`, which
+comes before the variables too, or by `env_var`:
+
+```starlark
+service(
+    "mail",
+    "ghcr.io/acme/mail:1",
+    8080,
+    dependencies = [
+        postgres(),  # DATABASE_URL
+        mysql(env_var = "LEGACY_URL"),
+        redis(),  # REDIS_URL
+        redis(name = "sessions"),  # SESSIONS_REDIS_URL, at mail-sessions
+    ],
+)
+```
+
+Behind a service is an object of the kind DevStagingEnvironment (`apps.example.com/v1alpha1`). An
+operator reconciles it: one inside the session, or the one that `kindling operator install` has put
+into the cluster. `dse` takes such objects as they are, by a file or by their own fields, and
+`k8s_yaml` takes all that a file holds:
+
+```starlark
+dse("orders", file = "orders/dev-environment.yaml", resource_deps = ["billing"])
+
+dse(
+    "billing",
+    deployment = {"image": "ghcr.io/acme/billing:1", "port": 8080, "replicas": 2},
+    service = {"port": 80},
+    ingress = {"host": "billing.localhost", "path": "/v1"},
+    dependencies = [{"type": "rabbitmq", "port": 5673}],
+)
+
+k8s_yaml("platform.yaml")
+```
+
+What no cluster could run is refused before anything runs, all mistakes of a declaration together,
+and those in a file with their lines there:
+
+```text
+Kindlingfile:1:1: dev-environment.yaml: DevStagingEnvironment `orders` has 2 mistakes
+  1 | dse("orders", file = "dev-environment.yaml")
+    | ^^^
+  dev-environment.yaml:8:5: `spec.deployment.prot` is not known. Did you mean `port`?
+  dev-environment.yaml:6:3: `spec.deployment.port` is required
+```
+"""
+
 def service(
     name: str,
     image: str,
