@@ -198,6 +198,8 @@ def test_the_example_on_one_page(tmp_path: Path) -> None:
         "local:generate -content-> image:example-web",
         "image:example-web -content-> push:example-web",
         "push:example-web -content-> apply:web",
+        "push:example-web -content-> operator:shop",
+        "rollout:web -ready-> operator:shop",
         "rollout:web -ready-> apply:worker",
         "rollout:web -content-> test:smoke",
         "secret:default/web-credentials -ready-> apply:web",

@@ -107,6 +107,7 @@ def test_the_reference_is_fresh() -> None:
 def test_the_example_evaluates(args: tuple[str, ...]) -> None:
     declared = evaluate(ROOT / "Kindlingfile.example", EvaluationInputs(args=args, environment={}))
     assert len(declared.objects) == 3 + len(args)
+    assert [environment.name for environment in declared.environments] == ["shop"]
     # Its image has steps that are not carried out yet, and nothing else is worth a word.
     assert ["live_update" in remark.text for remark in declared.remarks] == [True]
     assert declared.repeatable
