@@ -206,6 +206,8 @@ class Reconciler:
         before = owner.get("status") or {}
         if before == status:
             return ()
+        for told in due(before, status, wrote, problems):
+            await self._post(owner, told)  # before the status, which would let it be forgotten
         patch = {"status": {**dict.fromkeys(before.keys() - status.keys()), **status}}
         ref = reference(owner)
         try:
@@ -215,8 +217,6 @@ class Reconciler:
         except NotFoundError as error:
             raise _GoneError from error
         self._reader.wrote(live)
-        for told in due(before, status, wrote, problems):
-            await self._post(owner, told)
         return (f"status {ref}",)
 
     async def _post(self, owner: Object, told: Any) -> None:
