@@ -576,9 +576,9 @@ class FakeCluster:
         stored = self._objects.setdefault(_key(ref), _Stored(body))
         if manager is not None:
             stored.fields.updated(manager, _plain(live), _plain(body))
-        stored.body = copy.deepcopy(body)
         if ref.kind == "CustomResourceDefinition":
             self._serve(body)
+        stored.body = copy.deepcopy(body)
         if not same:
             self._tell(ref, body)
         return copy.deepcopy(body)
