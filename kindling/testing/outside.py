@@ -16,16 +16,19 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kindling.engine.operating import Begin, Target
 from kindling.engine.run import Connections
 from kindling.kube.protocol import RegistryHosting
 from kindling.testing.cluster import FakeCluster
 from kindling.testing.containers import FakeContainers
+from kindling.testing.operating import FakeOperation
 
 if TYPE_CHECKING:
     from kindling.build.protocol import ContainerEngine
     from kindling.executors.protocol import ProcessRunner
     from kindling.kube.contexts import KubeContext
     from kindling.kube.protocol import Cluster
+    from kindling.operator.controller.run import Operation
     from kindling.testing.workbench import Workbench
 
 __all__ = ["Outside"]
@@ -54,6 +57,8 @@ class Outside:
         self.registry = f"127.0.0.1:{listening.sockets[0].getsockname()[1]}"
         self.cluster = FakeCluster(registry=RegistryHosting(self.registry, self.registry))
         self.containers = containers
+        self.operations: list[FakeOperation] = []
+        """The operators that sessions have started, the latest last."""
 
     @classmethod
     @asynccontextmanager
@@ -78,9 +83,19 @@ class Outside:
         ) -> ContainerEngine:
             return self.containers
 
-        bench.connections = Connections(cluster=cluster, containers=containers)
+        def operator(_target: Target) -> Begin:
+            return self._begin
+
+        bench.connections = Connections(cluster, containers, operator)
         file = bench.write("kubeconfig", _KUBECONFIG.format(context=context))
         bench.environment["KUBECONFIG"] = str(file)
+
+    async def _begin(
+        self, namespaces: tuple[str, ...], identity: str, say: Callable[[str], None]
+    ) -> Operation:
+        del identity
+        self.operations.append(FakeOperation(self.cluster, namespaces, say))
+        return self.operations[-1]
 
     def writes(self) -> list[str]:
         """Every accepted write to the cluster, such as `apply ConfigMap/settings`."""
