@@ -64,7 +64,7 @@ async def test_an_operator_in_the_cluster_acts_alone_and_another_takes_its_place
     run("install", *where, "--timeout", "300s")
     [first] = await pods(cluster, ns)
     assert await holder(cluster, ns) == f"{ns}/{first}"
-    assert run("install", *where).startswith("as it should be: 11 of 11 objects\n")
+    assert run("install", *where).startswith("as it should be: 12 of 12 objects\n")
 
     ref = ObjectRef(f"{GROUP}/{VERSION}", KIND, "shop", ns)
     await cluster.create(environment(ns))
