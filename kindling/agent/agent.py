@@ -35,7 +35,8 @@ class Clock(Protocol):
 @dataclass(frozen=True, slots=True)
 class Limits:
     """`patience` is for inputs that a trigger came before; `quiet` is how long such a file must
-    have stayed as it is; `keep` is how long answers are kept. Seconds."""
+    have stayed as it is; `keep` is how long answers are kept, and `unasked` how long inputs are
+    that no trigger followed. Seconds."""
 
     at_once: Mapping[Kind, int] = field(
         default_factory=lambda: {Kind.BUILD: 2, Kind.APPLY: 4, Kind.SCRIPT: 4}
@@ -43,7 +44,8 @@ class Limits:
     patience: float = 30.0
     quiet: float = 1.0
     rescan: float = 1.0
-    keep: float = 24 * 3600.0
+    keep: float = 600.0
+    unasked: float = 24 * 3600.0
 
 
 class Task:
@@ -169,8 +171,8 @@ class BuildAgent:
                 self._folder.forget(request)
         now = self._clock.monotonic()
         if now >= self._next_expiry:
-            self._next_expiry = now + self._limits.keep / 24
-            self._folder.expire(self._limits.keep)
+            self._next_expiry = now + self._limits.keep / 10
+            self._folder.expire(self._limits.keep, self._limits.unasked)
 
     async def settled(self) -> None:
         """Return once nothing is under way."""

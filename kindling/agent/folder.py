@@ -100,11 +100,18 @@ class Folder:
     # A request's way ------------------------------------------------------------------------------
 
     def claim(self, request: Request) -> bool:
-        """Take a request, in the place of an earlier one of its name. False when it was taken back
-        meanwhile."""
+        """Take a request, in the place of an earlier one of its name, and with it the inputs that
+        were there before its trigger. False when it was taken back meanwhile."""
         self.forget(request)
         self._clear(request)
-        return self._rename(self._root, request.trigger, self._root, request.processing)
+        if not self._rename(self._root, request.trigger, self._root, request.processing):
+            return False
+        asked = self.state(request.processing)
+        for ending in (*request.kind.required, *request.kind.optional):
+            written = None if wrong_name(request.name) else self.state(request.name + ending)
+            if asked and written and written[1] <= asked[1]:
+                self.take_in(request, ending)
+        return True
 
     def forget(self, request: Request) -> None:
         """Remove what an earlier request of that name was answered, what says `done` first."""
@@ -184,15 +191,19 @@ class Folder:
         self.forget(request)
         self._finish(request)
 
-    def expire(self, age: float) -> None:
-        """Remove answers, and inputs that no trigger ever followed, that are older than `age`."""
+    def expire(self, answers: float, inputs: float) -> None:
+        """Remove answers that are older than `answers` seconds, and inputs older than `inputs` that
+        no trigger followed."""
         entries = self.entries()
-        limit = (self._now() - age) * 1e9
-        busy = {one for one in entries if one.endswith(_TRIGGERS)}
-        for name in sorted(name for name, written in entries.items() if written < limit):
-            base = next((name.removesuffix(end) for end in _OURS if name.endswith(end)), None)
-            if base is not None and not any(one.startswith(f"{base}.") for one in busy):
-                self._unlink(self._root, name)
+        asked = {name.removesuffix(PROCESSING) for name in entries}
+        for kind in Kind:
+            ages = dict.fromkeys(reversed(kind.answers), answers)
+            ages |= dict.fromkeys((*kind.required, *kind.optional), inputs)
+            for ending, age in ages.items():
+                for name in [one for one in entries if one.endswith(ending)]:
+                    old = entries[name] < (self._now() - age) * 1e9
+                    if old and name.removesuffix(ending) + kind.value not in asked:
+                        self._unlink(self._root, name)
 
     # Inside ---------------------------------------------------------------------------------------
 
@@ -325,7 +336,3 @@ def _state(name: str, folder: int) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
-
-
-_OURS = tuple(ending for kind in Kind for ending in (*kind.required, *kind.optional, *kind.answers))
-_TRIGGERS = tuple(ending for kind in Kind for ending in (kind.value, kind.value + PROCESSING))

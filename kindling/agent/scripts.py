@@ -54,28 +54,43 @@ async def run_script(
     with tempfile.TemporaryDirectory(prefix="kindling-script-") as home:
         script = Path(home) / "script.sh"
         script.write_text(text, encoding="utf-8")
-        process = await asyncio.create_subprocess_exec(
-            shell,
-            os.fspath(script),
-            cwd=folder,
-            env={**env, "HOME": home},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-            limit=_LINE_LIMIT,
-        )
+        # A pipe of asyncio's own making would make the wait for the script one for the pipe's end.
+        ours, theirs = os.pipe()
+        output, pipe = await _reader(ours)
         try:
-            async with asyncio.timeout(limit):
-                assert process.stdout is not None
-                await _pass_on(process, process.stdout, say)
-            code = await process.wait()
-        except TimeoutError:
-            say(f"kindling: the script took longer than {limit:.0f} s: stopped")
-            code = OUT_OF_TIME
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    shell,
+                    os.fspath(script),
+                    cwd=folder,
+                    env={**env, "HOME": home},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=theirs,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            finally:
+                os.close(theirs)
+            try:
+                async with asyncio.timeout(limit):
+                    await _pass_on(process, output, say)
+                code = await process.wait()
+            except TimeoutError:
+                say(f"kindling: the script took longer than {limit:.0f} s: stopped")
+                code = OUT_OF_TIME
+            finally:
+                await asyncio.shield(asyncio.ensure_future(_stop(process)))
         finally:
-            await asyncio.shield(asyncio.ensure_future(_stop(process)))
+            pipe.close()
     return code if code >= 0 else 128 - code
+
+
+async def _reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport]:
+    reader = asyncio.StreamReader(limit=_LINE_LIMIT)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    file = os.fdopen(descriptor, "rb", buffering=0)
+    pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, file)
+    return reader, pipe
 
 
 async def _pass_on(
@@ -112,14 +127,11 @@ async def _lines(output: asyncio.StreamReader, say: Callable[[str], None]) -> No
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
     """End what is left of its process group, first by asking."""
-    for sign, seconds in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
+    for sign in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, sign)
         except ProcessLookupError:
-            break
+            return
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(_GRACE):
                 await process.wait()
-    transport = getattr(process, "_transport", None)
-    if transport is not None:  # a pipe that a lost child holds open would outlive the loop
-        transport.close()
