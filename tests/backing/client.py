@@ -14,9 +14,11 @@ import base64
 import hashlib
 import hmac
 import os
+import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Protocol
@@ -25,11 +27,23 @@ from urllib.parse import unquote, urlsplit
 SECONDS = 10
 
 
+def connected(host: str, port: int) -> socket.socket:
+    """A new pod is ready some moments before its Service leads to it."""
+    until = time.monotonic() + 3 * SECONDS
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=SECONDS)
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
+
+
 class Stream:
     """A connection that is read by lines or by bytes."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.socket = socket.create_connection((host, port), timeout=SECONDS)
+        self.socket = connected(host, port)
         self.file = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -352,6 +366,8 @@ class Page(BaseHTTPRequestHandler):
 def main(arguments: list[str]) -> None:
     command, *rest = arguments
     if command == "serve":
+        # The first process of a container is not ended by a signal that it does not handle.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         HTTPServer(("", int(os.environ["PORT"])), Page).serve_forever()
         return
     service = SERVICES[rest[0]](os.environ[rest[1]])
