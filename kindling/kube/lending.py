@@ -24,7 +24,7 @@ class Lent:
     def __init__(self, context: KubeContext, environment: Mapping[str, str]) -> None:
         self._context = context
         self._environment = dict(environment)
-        self._wires: list[Wire] = []
+        self._open: list[tuple[Wire, aiohttp.BaseConnector | None]] = []
 
     @property
     def server(self) -> str:
@@ -38,11 +38,18 @@ class Lent:
         """
         environment = self._environment
         wire = Wire(self._context, lambda: read_kubeconfig(environment).raw, environment)
-        self._wires.append(wire)
-        return await wire.lend()
+        try:
+            session = await wire.lend()
+        except BaseException:
+            await wire.close()
+            raise
+        self._open.append((wire, session.connector))
+        return session
 
     async def close(self) -> None:
         """End all connections of all sessions."""
-        for wire in self._wires:
+        for wire, connector in self._open:
+            if connector is not None:  # a session that somebody closed has lost it from sight
+                await connector.close()
             await wire.close()
-        self._wires.clear()
+        self._open.clear()

@@ -20,7 +20,7 @@ from kindling.operator.controller.watching import OwnerWatch
 from kindling.operator.definitions.environment import KIND
 from kindling.operator.definitions.pool import POOL_KINDS
 
-__all__ = ["Post", "mentions"]
+__all__ = ["Post", "mentions", "told_of"]
 
 Object = Mapping[str, Any]
 
@@ -226,6 +226,8 @@ class Post:
             result = await look.environment(key.namespace, key.name)
         else:
             result = await look.pool(key.kind, key.namespace, key.name)
+        if result.writes:
+            self._say(told_of(key, result.writes))
         if any(one.blocking for one in result.problems):
             self._troubled.add(key)
         else:
@@ -237,6 +239,13 @@ class Post:
 
 class _AwayError(Exception):
     """A list that is tried again when following begins anew."""
+
+
+def told_of(key: Key, writes: tuple[str, ...]) -> str:
+    """What a pass wrote, in a line: `team-a/shop: create Service/shop, create Deployment/shop`."""
+    place = f" in {key.namespace}"
+    words = [one.removesuffix(place) for one in writes if not one.startswith("status ")]
+    return f"{key.namespace}/{key.name}: {', '.join(words) or 'its status has changed'}"
 
 
 def mentions(owner: Object, secret: str) -> bool:

@@ -144,6 +144,8 @@ class Reconciler:
     async def _attempt(self, sort: Sort, owner: Object) -> Reconciled:
         made = await wanted(owner, self._reader.find, self._draw, self._agent)
         planned, live = await survey(sort, owner, made, self._reader)
+        if any(step.verb is Verb.CREATE for step in planned.steps):
+            await self._must_live(owner)
         writes, held, problems = await self._carry_out(planned, live, owner)
         problems = (*made.problems, *planned.problems, *problems)
         status = await self._status(sort, owner, live, problems)
@@ -152,6 +154,16 @@ class Reconciler:
         written = await self._tell(owner, status, bool(writes), problems)
         failed = any(one.reason == "ReconcileFailed" for one in problems)
         return Reconciled(owner, status, (*writes, *written), problems, _RETRY if failed else None)
+
+    async def _must_live(self, owner: Object) -> None:
+        """Children go with their owner, and word of them may come before word of it."""
+        try:
+            live = await self._cluster.get(reference(owner))
+        except NotFoundError as error:
+            raise _GoneError from error
+        head = live["metadata"]
+        if head["uid"] != owner["metadata"]["uid"] or head.get("deletionTimestamp"):
+            raise _GoneError
 
     async def _carry_out(
         self, planned: Plan, live: dict[ObjectRef, Object], owner: Object
