@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
-import subprocess
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from kindling.graph.spec import ObjectRef
 from kindling.kube.protocol import Cluster, EventKind
 from kindling.operator.controller.definitions import install_definitions
 from kindling.operator.controller.reconcile import Reconciler
+from tests.images import need
 
-__all__ = ["PYTHON", "Stage", "need", "stand"]
+__all__ = ["Stage", "stand"]
 
 PYTHON = "python:3.12-slim"
 _CLIENT = (Path(__file__).parent / "client.py").read_text(encoding="utf-8")
 _RUN = ("python3", "-c", "import os; exec(os.environ['CLIENT'])")
 _LIMIT = 120.0
-
-
-@cache
-def need(image: str) -> None:
-    """See to it that the node has an image, or skip the test: those of services are made by hand,
-    but for two."""
-    missing = f"no image {image} in Docker, tests/backing/images/README.md says how it is made"
-    docker = shutil.which("docker")
-    if docker is None:
-        pytest.skip(missing)
-    asked = subprocess.run([docker, "image", "inspect", image], capture_output=True, check=False)
-    if asked.returncode != 0:
-        pytest.skip(missing)
-    command = os.environ.get("KINDLING_LOAD_COMMAND", "").split()
-    if command:
-        subprocess.run([*command, image], check=True, stdout=subprocess.DEVNULL)
 
 
 @dataclass(frozen=True, slots=True)

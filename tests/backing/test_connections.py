@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from kindling.kube.protocol import Cluster
-from tests.backing.stage import need, stand
+from tests.backing.stage import stand
+from tests.images import need
 
 pytestmark = pytest.mark.cluster
 

@@ -18,9 +18,12 @@ from typing import Any
 
 import pytest
 
+from tests.images import need
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MADE = shutil.ignore_patterns(".kindling", ".cache", "generated", "out")
 SESSION_KINDS = {"serve", "portforward"}
+PLATFORM = "kindling-platform"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +227,18 @@ def _generate(monorepo: Example, count: int) -> None:
     )
 
 
+def test_microservices_come_with_what_they_need(example: Callable[[str], Example]) -> None:
+    """Four environments; the queue is built here only where it is asked for."""
+    shop = example("microservices")
+    plain = shop.ids()
+    services = {"gateway", "inventory", "orders", "worker"}
+    assert plain >= {
+        f"{kind}:{one}" for kind in ("image", "operator", "rollout") for one in services
+    }
+    assert plain >= {"portforward:gateway-8070", "test:smoke"}
+    assert shop.ids("--", "offline") - plain >= {"image:queue"}
+
+
 # The stand-in for k3d -----------------------------------------------------------------------------
 
 
@@ -290,12 +305,22 @@ def test_kpulse_keeps_a_patched_secret_and_names_what_is_broken(
     first = kpulse.run("up", "--once")
     assert first.code == 0, first.stderr or first.failures
 
-    _kubectl("patch", "secret", "kpulse-secrets", "-p", '{"stringData": {"WEBHOOK_TOKEN": "real"}}')
+    _kubectl(
+        "-n",
+        "kpulse",
+        "patch",
+        "secret",
+        "kpulse-secrets",
+        "-p",
+        '{"stringData": {"WEBHOOK_TOKEN": "real"}}',
+    )
     kpulse.replace("cmd/kpulse/main.go", '"kpulse 1"', '"kpulse 2"')
     edited = kpulse.run("up", "--once")
     assert edited.code == 0, edited.stderr or edited.failures
     assert edited.ran == {"local:go-build", "image:kpulse", "apply:kpulse", "rollout:kpulse"}
-    assert "WEBHOOK_TOKEN" in _kubectl("get", "secret", "kpulse-secrets", "-o", "jsonpath={.data}")
+    assert "WEBHOOK_TOKEN" in _kubectl(
+        "-n", "kpulse", "get", "secret", "kpulse-secrets", "-o", "jsonpath={.data}"
+    )
 
     broken = kpulse.run("up", "--once", "--", "triggers")
     kpulse.kindling("down", "--", "triggers")
@@ -343,10 +368,63 @@ def test_monorepo_rebuilds_what_shares_a_base(deployed: Callable[[str], Example]
         services.kindling("down")
 
 
+@pytest.mark.cluster
+def test_microservices_ship_an_order(deployed: Callable[[str], Example]) -> None:
+    """Through all four services, Postgres, Redis and the queue; then an edit reaches one of them,
+    and what was ordered is still there."""
+    need("python:3.12-slim", "node:20-slim", "golang:1.19", "debian:bookworm-slim")
+    need("postgres:15", "redis:7")
+    shop = deployed("microservices")
+    words = ("--", "offline")
+    try:
+        first = shop.run("up", "--once", *words)
+        assert first.code == 0, first.stderr or first.failures
+        assert first.ran >= {"image:queue", "operator:orders", "rollout:gateway", "test:smoke"}
+        assert shop.run("up", "--once", *words).ran == set()
+
+        shop.replace("orders/server.py", "LIMIT 20", "LIMIT 10")
+        edited = shop.run("ci", *words)
+        assert edited.code == 0, edited.stderr or edited.failures
+        assert edited.ran >= {"image:orders", "operator:orders", "rollout:orders", "test:smoke"}
+        others = ("inventory", "worker", "gateway")
+        assert not {id_ for id_ in edited.ran if id_.endswith(others)}
+    finally:
+        down = shop.kindling("down", *words)
+    assert down.returncode == 0, down.stderr
+
+
+@pytest.mark.cluster
+def test_the_environment_of_platform_stands_by_one_command(
+    deployed: Callable[[str], Example],
+) -> None:
+    """`deploy` waits until it is ready, writes nothing the second time, and names a mistake's
+    line."""
+    need("python:3.12-slim", "postgres:15", "redis:7")
+    platform = deployed("platform")
+    command = ("deploy", "-f", "dev-environment.yaml", "-n", PLATFORM)
+    try:
+        _kubectl("create", "namespace", PLATFORM)
+        done = platform.kindling(*command)
+        assert done.returncode == 0, done.stderr
+        page = _kubectl(
+            *("-n", PLATFORM, "exec", "deploy/notes", "-c", "notes", "--", "python3", "-c"),
+            "from urllib.request import urlopen as ask; print(ask('http://notes').read().decode())",
+        )
+        assert "REDIS_URL=redis://notes-redis:6380/0" in page
+        assert "sslmode=disable&application_name=audit" in page
+        again = platform.kindling(*command)
+        assert (again.returncode, "unchanged" in again.stderr) == (0, True), again.stderr
+
+        platform.replace("dev-environment.yaml", "port: 80\n", "port: 0\n")
+        refused = platform.kindling(*command)
+        assert refused.returncode == 2
+        assert "dev-environment.yaml:48" in refused.stderr
+    finally:
+        _kubectl("delete", "namespace", PLATFORM, "--ignore-not-found")
+
+
 def _kubectl(*arguments: str) -> str:
     if shutil.which("kubectl") is None:
         pytest.skip("there is no `kubectl` program")
-    done = subprocess.run(
-        ["kubectl", "-n", "kpulse", *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(["kubectl", *arguments], capture_output=True, text=True, check=True)
     return done.stdout
