@@ -57,6 +57,8 @@ async def _run(operation: Operation, told: _Told, say: Callable[[str], None]) ->
             standing = settling.result()
             if standing.phase is Phase.STANDING_BY:
                 say(f"standing by: {standing.holder} acts")
+            else:
+                say("acting")
             await asked
     finally:
         for task in (settling, asked):
