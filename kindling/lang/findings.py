@@ -28,6 +28,7 @@ __all__ = [
     "find_in_dependency",
     "find_in_environment",
     "find_in_part",
+    "name_of",
     "renamed",
     "steps_of",
 ]
@@ -66,6 +67,13 @@ class Finding:
     def __str__(self) -> str:
         told = self.told
         return f"{told}. {self.hint}" if self.hint else told
+
+
+def name_of(manifest: Mapping[str, Any]) -> str:
+    """The name in a manifest that nobody has checked; empty when there is none."""
+    metadata = manifest.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    return name if isinstance(name, str) else ""
 
 
 def find_in_environment(manifest: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -235,7 +243,7 @@ def error_in_file(
     findings: Sequence[Finding], manifest: Mapping[str, Any], source: str, text: str
 ) -> ConfigError:
     """One error for all of them, with the lines of the YAML text they are in."""
-    name = (manifest.get("metadata") or {}).get("name")
+    name = name_of(manifest)
     owner = f"DevStagingEnvironment `{name}`" if name else "a DevStagingEnvironment without a name"
     places = []
     for one in findings:

@@ -231,16 +231,17 @@ def _outside(call: Call, value: object, deployment: object) -> Any:
 def _from_file(
     call: Call, name: str, namespace: str, file: object, configuration: ResourceConfiguration
 ) -> None:
+    from kindling.lang.findings import name_of
+
     found: list[tuple[Mapping[str, Any], str, str]] = []
     others: list[str] = []
     known: list[str] = []
     for text, source in yaml_texts(call, "file", file):
         for manifest in objects_of(structured.parse_yaml_stream(text, source), source):
-            own = (manifest.get("metadata") or {}).get("name")
             if not is_environment(manifest):
                 others.append(display_name(object_ref(manifest)))
-            elif own != name:
-                known.append(str(own or ""))
+            elif (own := name_of(manifest)) != name:
+                known.append(own)
             else:
                 found.append((manifest, source, text))
     place = found[0][1] if found else ""
@@ -259,10 +260,10 @@ def _from_file(
             "`k8s_yaml` takes all of a file"
         )
     manifest, source, text = found[0]
-    own = manifest["metadata"].get("namespace")
-    if namespace and own not in (None, "", namespace):
+    there = manifest["metadata"].get("namespace")
+    if namespace and there not in (None, "", namespace):
         raise ConfigError(
-            f"dse `{name}` is in namespace `{own}` in `{where}`, not in `{namespace}`",
+            f"dse `{name}` is in namespace `{there}` in `{where}`, not in `{namespace}`",
             hint="Leave `namespace` out, or take it out of the file.",
         )
     take_in_file(call, manifest, source, text, configuration, namespace=namespace)
