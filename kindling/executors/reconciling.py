@@ -69,6 +69,7 @@ class Reconciling:
         self._error: Exception | None = None
         environment = environment_of(live)
         refs = dependency_refs(environment) if environment is not None else ()
+        self._names = [one.name for one in refs]
         self._dependencies = _following(job, cluster, refs, patience) if refs else None
 
     async def follow(self, report: Callable[[ReadinessReport], None]) -> None:
@@ -103,6 +104,8 @@ class Reconciling:
             if now is not None and _differ(now, before):
                 before = now
                 report(now)
+                if now.ended:
+                    return  # whatever comes of it, the session does not wait for it
 
     async def _judge(self) -> ReadinessReport | None:
         """How it stands; None while too little is known."""
@@ -122,10 +125,16 @@ class Reconciling:
                     ready=False, failure=await self._failure(self._health), ended=self._once
                 )
             if self._health.progress is Progress.WAITING:
-                return _waiting(self._health.text)
+                return _waiting(self._named(self._health))
         if not told.seen:
             return _waiting("no operator has seen its latest change yet")
         return _waiting(told.waiting) if told.waiting else ReadinessReport(ready=True)
+
+    def _named(self, health: Health) -> str:
+        """What is said of the dependencies. Of several it tells which; of one it does not."""
+        name = self._names[0]
+        told = len(self._names) > 1 or name in health.text
+        return health.text if told else f"{name}: {health.text}"
 
     async def _failure(self, health: Health) -> Failure:
         assert self._dependencies is not None
@@ -161,8 +170,8 @@ class Reconciling:
         async with aclosing(self._dependencies.healths()) as healths:
             async for health in healths:
                 self._health = health
-                if health.text != said:
-                    said = health.text
+                if (text := self._named(health)) != said:
+                    said = text
                     self._log(said, "kindling")
                 self._news.set()
 

@@ -40,6 +40,7 @@ _STILL_AFTER = 30.0
 _TAIL_LINES = 12
 _SILENT_WHEN_SETTLED_QUICKLY = frozenset({Kind.CLUSTER, Kind.REGISTRY})
 _IN_THE_CLUSTER = frozenset({Kind.APPLY, Kind.SECRET, Kind.OPERATOR})
+_QUOTING = frozenset({Kind.ROLLOUT, Kind.OPERATOR})
 
 
 class Tone(Enum):
@@ -233,7 +234,9 @@ class Narrator:
             return []
         match view.status:
             case NodeStatus.DONE if before is NodeStatus.UNREADY:
-                return [Line("  ready again", Tone.GOOD, view.id)]
+                # What an environment needs is never up at once.
+                word = "ready" if view.kind is Kind.OPERATOR else "ready again"
+                return [Line(f"  {word}", Tone.GOOD, view.id)]
             case NodeStatus.DONE if view.verdict is None:
                 # Undone by `down`. Most kinds have nothing to undo; that is not worth a line.
                 gone = before is NodeStatus.RUNNING and view.kind in _IN_THE_CLUSTER
@@ -315,8 +318,8 @@ def failure_block(view: NodeView, tail: tuple[str, ...]) -> list[Line]:
     details = [plain(line) for line in failure.details] if failure else []
     lines += [Line(f"    {line}", Tone.BAD) for line in details]
     told = {line.strip() for line in details}
-    # A rollout's failure quotes the pods' logs itself; what else it said was progress.
-    if tail and view.kind is not Kind.ROLLOUT and tail[-1].strip() not in told:
+    # What follows pods quotes their logs itself; what else it said was progress.
+    if tail and view.kind not in _QUOTING and tail[-1].strip() not in told:
         lines.append(Line("    the end of its log:"))
         lines += [Line(f"    | {line}", Tone.LOG) for line in tail]
     if view.where:
