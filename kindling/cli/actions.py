@@ -58,15 +58,28 @@ class Actions(click.Group):
         return decorate
 
 
-def action_group(name: str, help_line: str, text: str, examples: str) -> Actions:
-    """The verb `name`, to which its actions are added."""
-    return Actions(
+def action_group(
+    name: str, help_line: str, text: str, examples: str, *, default: str = ""
+) -> Actions:
+    """The verb `name`, to which its actions are added. `default` is the one that it does by
+    itself."""
+
+    @click.pass_context
+    def alone(ctx: click.Context) -> Any:
+        if ctx.invoked_subcommand is None:
+            return ctx.invoke(made.commands[default], namespace="")
+        return None
+
+    made = Actions(
         name,
+        callback=alone if default else None,
+        invoke_without_command=bool(default),
         help=text,
         short_help=help_line,
         epilog=f"\b\nExamples:\n{examples}",
         context_settings=_SETTINGS,
     )
+    return made
 
 
 def _namespace(ctx: click.Context, _: click.Parameter, value: str) -> str:

@@ -41,6 +41,7 @@ VERBS: dict[str, str] = {
     "operator": "Run the operator here, or install it into the cluster.",
     "build-agent": "Serve builds to the CI jobs of a runner pod.",
     "secrets": "Keep secrets in the cluster, and a sealed backup of them.",
+    "runners": "Create, list and delete pools of CI runners.",
     "cluster": "Start, stop and look at the embedded cluster.",
     "doctor": "Check this machine and say what to mend.",
     "replay": "Repeat the decisions of a recorded session.",

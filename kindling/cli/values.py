@@ -15,7 +15,7 @@ from typing import BinaryIO
 from kindling.errors import HostError, UsageError, nearest
 from kindling.objects.secretnames import secret_name
 
-__all__ = ["asked", "check_names", "on_a_terminal", "values_of"]
+__all__ = ["asked", "check_names", "on_a_terminal", "token_from_input", "values_of"]
 
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*")
 
@@ -146,6 +146,11 @@ def _from_input(limit: int) -> bytes:
     value = _read(sys.stdin.buffer, limit)
     line = value.removesuffix(b"\n").removesuffix(b"\r")
     return value if b"\n" in line else line
+
+
+def token_from_input() -> str:
+    """A token on standard input; what is no text is no token."""
+    return _from_input(2**16).decode("utf-8", "replace")
 
 
 def _from_file(path: str, limit: int) -> bytes:
