@@ -7,7 +7,7 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 from kindling.agent.orders import BuildOrder
 from kindling.agent.pods import (
@@ -121,7 +121,9 @@ class KanikoBuilder:
                 say(f"kindling: {ended.message}")
             return ended.code
         finally:
-            tasks = [one for one in (watching, reading, feeding) if one is not None]
+            tasks: list[asyncio.Task[Any]] = [
+                one for one in (watching, reading, feeding) if one is not None
+            ]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)

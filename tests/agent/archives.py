@@ -12,7 +12,7 @@ __all__ = ["archive", "member"]
 def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
     """An entry of an archive, as odd as one likes."""
     made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, target
+    made.type, made.linkname, made.mode = kind, target, 0o755
     return made
 
 
