@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kindling.errors import ConfigError
-from kindling.graph.node import EdgeKind, Kind, Node, NodeId, Trigger, Where, node_id
+from kindling.graph.node import EdgeKind, Kind, Node, NodeId, Trigger, node_id
 from kindling.graph.spec import (
     ApplySpec,
     CustomDeploySpec,
@@ -29,11 +28,13 @@ from kindling.lang.assemble.environments import (
     operator_of,
     port_of,
 )
+from kindling.lang.assemble.forwards import LocalPorts, forward_nodes
 from kindling.lang.assemble.images import Image, Images
 from kindling.lang.assemble.local import links_of
-from kindling.lang.assemble.resources import UNCATEGORIZED, Resource, Resources, Taken
+from kindling.lang.assemble.resources import UNCATEGORIZED, Resource, Resources
+from kindling.lang.assemble.taking import Taken
 from kindling.lang.assemble.target import TargetFacts
-from kindling.lang.declared import Declarations, DiscoveryStrategy, PortForward
+from kindling.lang.declared import Declarations, DiscoveryStrategy
 from kindling.objects.identity import canonical, install_order
 from kindling.objects.workloads import (
     declared_ports,
@@ -53,8 +54,6 @@ __all__ = [
 ]
 
 _APPLY_SECONDS = 30.0
-_ANY_HOST = frozenset({"0.0.0.0", "::", "*"})
-_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +140,7 @@ def add_resources(
 ) -> tuple[Endpoint, ...]:
     """Nodes for every resource, `uncategorized` first; the addresses that they open."""
     endpoints: list[Endpoint] = []
-    ports: dict[int, tuple[str, Resource, Where]] = {}
+    ports: LocalPorts = {}
     in_order = sorted(resources.by_name.values(), key=lambda r: r.name != UNCATEGORIZED)
     modes = modes_of(declarations, resources)
     for resource in in_order:
@@ -165,27 +164,22 @@ def add_resources(
             draft.connect(last, rollout, EdgeKind.CONTENT)
             draft.connect(cluster, rollout, EdgeKind.READY)
         endpoints += [Endpoint(resource.name, link.url, link.name) for link in resource.links]
-        # The same forward said twice is one.
-        forwards: dict[PortForward, Where] = {}
-        for forward, where in resource.port_forwards:
-            forwards.setdefault(forward, where)
-        for forward, where in forwards.items():
-            if rollout is None:
-                raise ConfigError(
-                    f"{where}: resource `{resource.name}` has no pods to forward a port to",
-                    hint="Say which with `extra_pod_selectors=`, or forward from the workload.",
-                )
-            node = _forward(resource, rollout, forward, where, ports, modes[resource.name])
-            if node.id in draft.nodes:  # one port on two addresses
-                name = f"{node.name}-{forward.host}"
-                node = replace(node, id=node_id(Kind.PORTFORWARD, name), name=name)
-            draft.connect(rollout, draft.add(node), EdgeKind.READY)
-            draft.connect(cluster, node.id, EdgeKind.READY)
-            spec = node.spec
-            assert isinstance(spec, PortForwardSpec)
-            if spec.local_port:
-                url = f"http://{spec.host}:{spec.local_port}/{spec.path.lstrip('/')}"
-                endpoints.append(Endpoint(resource.name, url, spec.name))
+        if rollout is None and resource.port_forwards:
+            raise ConfigError(
+                f"{resource.port_forwards[0][1]}: resource `{resource.name}` has no pods to "
+                "forward a port to",
+                hint="Say which with `extra_pod_selectors=`, or forward from the workload.",
+            )
+        if rollout is not None:
+            declared = [port for taken in _with_pods(resource) for port in _ports(taken)]
+            mode = modes[resource.name]
+            for node in forward_nodes(draft, resource, rollout, declared, ports, mode):
+                draft.connect(cluster, node.id, EdgeKind.READY)
+                spec = node.spec
+                assert isinstance(spec, PortForwardSpec)
+                if spec.local_port:
+                    url = f"http://{spec.host}:{spec.local_port}/{spec.path.lstrip('/')}"
+                    endpoints.append(Endpoint(resource.name, url, spec.name))
     return tuple(endpoints)
 
 
@@ -372,72 +366,3 @@ def _readiness(resource: Resource, pods: list[Taken]) -> Readiness:
         return said[-1]
     defaults = {default_readiness(taken.manifest) for taken in pods}
     return defaults.pop() if len(defaults) == 1 else Readiness.WAIT
-
-
-def _forward(
-    resource: Resource,
-    rollout: NodeId,
-    forward: PortForward,
-    where: Where,
-    taken: dict[int, tuple[str, Resource, Where]],
-    mode: tuple[Trigger, bool, tuple[str, ...]],
-) -> Node:
-    declared = [port for taken in _with_pods(resource) for port in _ports(taken)]
-    container = forward.container_port or _default_port(forward.local_port, declared)
-    local = forward.local_port
-    host = forward.host or "localhost"
-    if not container and not local and not declared:
-        raise ConfigError(
-            f"{where}: resource `{resource.name}` declares no port to forward to",
-            hint="Name one, such as `port_forward(8080, 80)`.",
-        )
-    if not local and container and container not in taken:
-        local = container
-    if local:
-        _refuse_clash(resource, local, host, where, taken)
-    name = f"{resource.name}-{local or container or declared[0]}"
-    _, auto_init, labels = mode
-    return Node(
-        id=node_id(Kind.PORTFORWARD, name),
-        kind=Kind.PORTFORWARD,
-        name=name,
-        spec=PortForwardSpec(
-            rollout=rollout,
-            local_port=local,
-            container_port=container,
-            host=host,
-            name=forward.name,
-            path=posixpath.join("/", forward.path) if forward.path else "",
-        ),
-        where=where,
-        resource=resource.name,
-        auto_init=auto_init,
-        labels=labels,
-    )
-
-
-def _default_port(local: int, declared: list[int]) -> int:
-    if local in declared or not declared:
-        return local
-    return declared[0]
-
-
-def _refuse_clash(
-    resource: Resource,
-    port: int,
-    host: str,
-    where: Where,
-    taken: dict[int, tuple[str, Resource, Where]],
-) -> None:
-    if port not in taken:
-        taken[port] = (host, resource, where)
-        return
-    other_host, other, other_where = taken[port]
-    apart = host != other_host and not (host in _LOOPBACK and other_host in _LOOPBACK)
-    if apart and host not in _ANY_HOST and other_host not in _ANY_HOST:
-        return
-    raise ConfigError(
-        f"{where}: local port {port} leads to `{other.name}` and to `{resource.name}`",
-        details=[f"first at {other_where}"],
-        hint=f"Give one of them another local port, such as `{port + 1}`.",
-    )

@@ -12,12 +12,8 @@ from typing import Any
 from kindling.graph.node import Kind, Node, NodeId, Trigger, node_id
 from kindling.graph.spec import ImageInjection, ObjectRef, ObjectSpec, OperatorSpec
 from kindling.lang.assemble.images import Image, Images
-from kindling.lang.assemble.resources import (
-    ENVIRONMENT_IMAGES,
-    ENVIRONMENT_VALUES,
-    Resource,
-    Taken,
-)
+from kindling.lang.assemble.resources import Resource
+from kindling.lang.assemble.taking import ENVIRONMENT_IMAGES, ENVIRONMENT_VALUES, Taken
 from kindling.lang.assemble.target import TargetFacts
 from kindling.lang.declared import Declarations, Link
 from kindling.objects.identity import canonical
