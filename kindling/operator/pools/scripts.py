@@ -99,6 +99,8 @@ check_interval = 3
   builds_dir = "$RUNNER_WORKDIR"
 CONFIG
 
+# The files of jobs are for the build agent, which is another user.
+umask 022
 if [ -z "$stopping" ]; then run env -u GITLAB_PAT gitlab-runner run --config "$config"; fi
 printf 'form-string = "token=%s"\\n' "$registered" |
   curl --config - --silent --show-error --fail --max-time 30 --request DELETE \\
