@@ -33,10 +33,12 @@ SYSTEM_NAMESPACE = "kindling-system"
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Times in seconds: how long a Lease lasts, and how often its holder renews it."""
+    """Times in seconds: how long a Lease lasts, and how often its holder renews it. `system` is the
+    namespace of the Lease that is for all namespaces."""
 
     duration: int = 15
     renew: float = 5.0
+    system: str = SYSTEM_NAMESPACE
 
 
 @dataclass(slots=True)

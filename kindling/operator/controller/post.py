@@ -11,7 +11,7 @@ from kindling.errors import ClusterError
 from kindling.kube.contexts import KubeContext
 from kindling.kube.errors import ForbiddenError
 from kindling.kube.protocol import Cluster, EventKind
-from kindling.operator.controller.lease import SYSTEM_NAMESPACE, Election, Terms
+from kindling.operator.controller.lease import Election, Terms
 from kindling.operator.controller.queue import Key, WorkQueue
 from kindling.operator.controller.reading import CLASSES, PODS, SORTS
 from kindling.operator.controller.reconcile import Reconciler
@@ -64,10 +64,10 @@ class Post:
         )
         self._election = Election(
             cluster,
-            namespace or SYSTEM_NAMESPACE,
+            namespace or terms.system,
             identity,
             self._turn,
-            above=SYSTEM_NAMESPACE if namespace else "",
+            above=terms.system if namespace else "",
             terms=terms,
             say=say,
         )
