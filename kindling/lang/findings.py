@@ -14,9 +14,10 @@ from typing import Any
 from kindling.errors import ConfigError, nearest
 from kindling.lang.structured import place_in_yaml
 from kindling.objects.reference import parse_reference
+from kindling.operator.backing.exports import injected
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND
-from kindling.operator.model import environment_schema, read_environment
+from kindling.operator.model import Environment, environment_schema, read_environment
 from kindling.operator.rules import Problem, problems
 from kindling.operator.structure import defaulted, faults, unknown_fields
 
@@ -45,6 +46,7 @@ _PATTERNS = {
 }
 """What a pattern of the schema means, by the end of the field's name."""
 
+_REFERENCE = re.compile(r"(\$+)\(([-._a-zA-Z][-._a-zA-Z0-9]*)\)")
 _STEP = re.compile(r"[^.\[\]]+|\[\d+\]")
 _SPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
@@ -94,7 +96,22 @@ def find_in_environment(manifest: Mapping[str, Any]) -> tuple[Finding, ...]:
         found += _image(field, image)
     told = {one.field for one in found}
     found += [_of_problem(one) for one in problems(environment) if one.field not in told]
-    return tuple(found)
+    return (*found, *_misspelt(environment))
+
+
+def _misspelt(environment: Environment) -> Iterator[Finding]:
+    """References to variables that nothing sets, where one of nearly that name is set.
+
+    Others may be meant as they are: the kubelet sets some too, and leaves alone what it does not
+    know.
+    """
+    known = [name for one in environment.dependencies for name in injected(one)]
+    known += [variable.name for variable in environment.env]
+    for at, variable in enumerate(environment.env):
+        for dollars, name in _REFERENCE.findall(variable.value):
+            if len(dollars) % 2 and name not in known and (hint := nearest(name, known)):
+                field = f"spec.deployment.env[{at}]"
+                yield Finding(field, f"refers to `$({name})`, which nothing sets", hint, False)
 
 
 def find_in_part(value: Mapping[str, Any], *path: str) -> tuple[Finding, ...]:

@@ -78,7 +78,7 @@ def calls(draw: st.DrawFn, name: str, deep: bool = True) -> str:
 
 
 @given(st.sampled_from(("service", "dse", *_PARTS)).flatmap(calls))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_call_is_a_declaration_or_a_mistake(call: str) -> None:
     check(outcome(call))
 
@@ -113,6 +113,6 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @given(manifests(), st.sampled_from(('k8s_yaml("x.yaml")', 'dse("shop", file = "x.yaml")')))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_manifest_is_a_declaration_or_a_mistake(manifest: dict[str, Any], call: str) -> None:
     check(outcome(call, {"x.yaml": json.dumps(manifest)}))

@@ -352,3 +352,29 @@ def test_a_volume_that_would_not_be_made_is_told(project: Project) -> None:
         "Kindlingfile:1:1: service `a`: `dependencies[0].storageSize`: `nats` keeps nothing on "
         "disk; no volume is made"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("$(DATABSE_URL)", True),
+        ("x-$(DATABASE_URL)-$(DATABASE_URI)", True),
+        ("$(DATABASE_URL)", False),
+        ("$(OTHER)", False),
+        ("$$(DATABSE_URL)", False),
+        ("$(API_SERVICE_HOST)", False),
+    ],
+)
+def test_a_reference_to_nothing_that_is_nearly_one_is_told(
+    project: Project, value: str, told: bool
+) -> None:
+    """The kubelet leaves such a text as it is, and the program gets it."""
+    env = f'{{"OTHER": "a", "B": "{value}"}}'
+    declared = project.evaluate(
+        f'service("api", "x", 80, dependencies = [postgres()], env = {env})'
+    )
+    texts = [str(remark) for remark in declared.remarks]
+    assert len(texts) == told
+    for text in texts:
+        assert text.startswith("Kindlingfile:1:1: service `api`: `env.B` refers to `$(DATAB")
+        assert text.endswith("which nothing sets. Did you mean `DATABASE_URL`?")

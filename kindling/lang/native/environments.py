@@ -98,7 +98,7 @@ def _declare(
     if serious := tuple(one for one in found if one.serious):
         raise error_of(what, serious)
     for one in found:
-        call.warn(f"{what}: {one.told}")
+        call.warn(f"{what}: {one}")
     take_in(call, manifest, configuration=configuration)
 
 

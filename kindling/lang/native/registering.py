@@ -52,7 +52,7 @@ def take_in_file(
         raise error_in_file(serious, manifest, source, text)
     where = f"{source or 'YAML'}: `{manifest['metadata']['name']}`"
     for one in found:
-        call.warn(f"{where}: {one.told}")
+        call.warn(f"{where}: {one}")
     ingress = manifest["spec"].get("ingress") or {}
     if ingress.get("host") and "enabled" not in ingress:
         call.warn(f"{where}: nothing is made of `spec.ingress` until it says `enabled: true`")
