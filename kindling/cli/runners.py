@@ -59,6 +59,12 @@ command = action_group(
     help="What jobs ask for, beside `self-hosted` and the user.  [default: kindling]",
 )
 @click.option("--image", default="", metavar="REF", help="The runners' image.")
+@click.option(
+    "--agent-image",
+    default="",
+    metavar="REF",
+    help="The build agent's image, where no other operator acts that has its own.",
+)
 @click.option("--no-wait", is_flag=True, help="Do not wait until the runners are ready.")
 def _create(
     invocation: Invocation,
@@ -71,6 +77,7 @@ def _create(
     replicas: int,
     labels: tuple[str, ...],
     image: str,
+    agent_image: str,
     no_wait: bool,
 ) -> int:
     """Write the Secret of the token and the pool `<user>-runner-pool`, wait until its runners are
@@ -103,7 +110,7 @@ def _create(
     )
     asked = _completed(asked, from_input=token == "-")
     pool_manifest(asked, namespace or "default")  # what is wrong is told before a cluster is asked
-    return asyncio.run(_make(invocation, asked, namespace, wait=not no_wait))
+    return asyncio.run(_make(invocation, asked, namespace, agent_image, wait=not no_wait))
 
 
 def _completed(asked: Asked, *, from_input: bool) -> Asked:
@@ -155,7 +162,9 @@ def _prompt(text: str) -> str:
     return answer.strip()
 
 
-async def _make(invocation: Invocation, asked: Asked, namespace: str, *, wait: bool) -> int:
+async def _make(
+    invocation: Invocation, asked: Asked, namespace: str, agent_image: str, *, wait: bool
+) -> int:
     from kindling.cli.output import emit
     from kindling.cli.there import tell
     from kindling.engine.runnerpools import ci_page, create_pool
@@ -168,7 +177,7 @@ async def _make(invocation: Invocation, asked: Asked, namespace: str, *, wait: b
             tell(f"CustomResourceDefinition/{name} written")
         pool = await create_pool(there.cluster, asked, space, tell)
         if wait:
-            async with _operated(there, space):
+            async with _operated(there, space, agent_image):
                 await wait_ready(there.cluster, pool, tell)
             tell(f"the runners of `{pool.name}` are ready")
         emit(ci_page(pool), "\n")
@@ -176,13 +185,13 @@ async def _make(invocation: Invocation, asked: Asked, namespace: str, *, wait: b
 
 
 @asynccontextmanager
-async def _operated(there: Reached, namespace: str) -> AsyncIterator[None]:
+async def _operated(there: Reached, namespace: str, agent_image: str) -> AsyncIterator[None]:
     """With an operator in the namespace: the one that acts there, else one of our own."""
     import os
     import socket
 
     from kindling.cli.there import tell
-    from kindling.operator.controller.run import Scope, holder, start
+    from kindling.operator.controller.run import BUILD_IMAGE, Scope, holder, start
 
     who = await holder(there.cluster, namespace)
     if who:
@@ -194,6 +203,7 @@ async def _operated(there: Reached, namespace: str) -> AsyncIterator[None]:
         there.context,
         dict(there.environment),
         Scope((namespace,)),
+        image=agent_image or BUILD_IMAGE,
         identity=f"runners-{os.getpid()}@{socket.gethostname()}",
         say=tell,
     )
