@@ -31,6 +31,7 @@ __all__ = ["command"]
     "sources",
     multiple=True,
     required=True,
+    type=click.Path(allow_dash=True),
     metavar="FILE|DIR|-",
     help="What to apply. May be given several times.",
 )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kindling.cli.invocation import Invocation
+from kindling.cli.invocation import Invocation, complete_names
 from kindling.cli.there import action, cluster_options, tell, verb_group, wanted_cluster
 from kindling.errors import UsageError, nearest
 
@@ -31,7 +31,7 @@ command = verb_group(
 
 
 @action(command, "set", "Set variables.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_names)
 @click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE...")
 @cluster_options
 @click.option("--container", default="", metavar="NAME", help="Of which one.  [default: the first]")
@@ -51,7 +51,7 @@ def _set(
 
 
 @action(command, "unset", "Remove variables.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_names)
 @click.argument("words", nargs=-1, required=True, metavar="NAME...")
 @cluster_options
 @click.option("--container", default="", metavar="NAME", help="Of which one.  [default: the first]")
@@ -80,7 +80,7 @@ def _unset(
 
 
 @action(command, "list", "List variables.")
-@click.argument("name")
+@click.argument("name", shell_complete=complete_names)
 @cluster_options
 @click.option("--container", default="", metavar="NAME", help="Of which one.  [default: the first]")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")

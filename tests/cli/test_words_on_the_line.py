@@ -34,6 +34,13 @@ def test_every_action_on_the_cluster_has_help_in_80_columns(action: str) -> None
     assert max(map(len, result.output.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("action", ["set", "unset", "list"])
+def test_every_action_on_variables_has_help_in_80_columns(action: str) -> None:
+    result = CliRunner().invoke(program, ["env", action, "--help"], obj=Invocation())
+    assert result.exit_code == 0
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_list_of_verbs_says_what_their_modules_say(verb: str) -> None:
     command = importlib.import_module(f"kindling.cli.{verb}").command
