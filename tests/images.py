@@ -9,12 +9,28 @@ from functools import cache
 
 import pytest
 
-__all__ = ["need"]
+from tests.target import embedded
+
+__all__ = ["need", "need_to_build"]
 
 
-@cache
-def _missing(image: str) -> str:
-    """Sees to it that the node has the image; why it cannot, else empty."""
+def need(*images: str) -> None:
+    """Put images of the Docker engine into the node, or skip the test when it has them not."""
+    for image in images:
+        _in_docker(image)
+        _load(image)
+
+
+def need_to_build(*images: str) -> None:
+    """As `need`, for images that others are built on: where Docker itself builds, they are where
+    they must be."""
+    for image in images:
+        _in_docker(image)
+        if embedded() is not None:
+            _load(image)
+
+
+def _in_docker(image: str) -> None:
     docker = shutil.which("docker")
     asked = docker and subprocess.run(
         [docker, "image", "inspect", image], capture_output=True, check=False
@@ -25,14 +41,10 @@ def _missing(image: str) -> str:
             if image.startswith("kindling-test-")
             else "`docker pull` or the real cluster's `base-images`"
         )
-        return f"Docker has no image `{image}`, which comes from {how}"
+        pytest.skip(f"Docker has no image `{image}`, which comes from {how}")
+
+
+@cache
+def _load(image: str) -> None:
     if command := os.environ.get("KINDLING_LOAD_COMMAND", "").split():
         subprocess.run([*command, image], check=True, stdout=subprocess.DEVNULL)
-    return ""
-
-
-def need(*images: str) -> None:
-    """Put images of the Docker engine into the node, or skip the test when it has them not."""
-    for image in images:
-        if reason := _missing(image):
-            pytest.skip(reason)

@@ -16,7 +16,7 @@ from kindling.kube.protocol import Cluster
 from tests.backing.stage import stand
 from tests.images import need
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 ODD = "a/b:c@d?e#f%20g&h=i j+k'l"
 """A password of characters that mean something in a URL."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.images import need
+from tests.images import need, need_to_build
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 MADE = shutil.ignore_patterns(".kindling", ".cache", "generated", "out")
@@ -369,10 +369,11 @@ def test_monorepo_rebuilds_what_shares_a_base(deployed: Callable[[str], Example]
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(600)
 def test_microservices_ship_an_order(deployed: Callable[[str], Example]) -> None:
     """Through all four services, Postgres, Redis and the queue; then an edit reaches one of them,
     and what was ordered is still there."""
-    need("python:3.12-slim", "node:20-slim", "golang:1.19", "debian:bookworm-slim")
+    need_to_build("python:3.12-slim", "node:20-slim", "golang:1.19", "debian:bookworm-slim")
     need("postgres:15", "redis:7")
     shop = deployed("microservices")
     words = ("--", "offline")
@@ -394,6 +395,7 @@ def test_microservices_ship_an_order(deployed: Callable[[str], Example]) -> None
 
 
 @pytest.mark.cluster
+@pytest.mark.timeout(400)
 def test_the_environment_of_platform_stands_by_one_command(
     deployed: Callable[[str], Example],
 ) -> None:
