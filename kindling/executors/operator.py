@@ -24,7 +24,7 @@ from kindling.graph.node import Kind
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, OperatorSpec
 from kindling.kube.errors import NotFoundError, UnknownKindError
-from kindling.kube.protocol import Cluster, Object, Propagation
+from kindling.kube.protocol import Cluster, Object
 from kindling.objects.compare import differences, digest_of
 from kindling.objects.identity import Manifest
 from kindling.objects.inject import owner_of
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["OperatorExecutor"]
 
 _GONE_LIMIT = 120.0
-"""Seconds for an environment and all its children to go. A server that has known the kind for
-moments only takes half a minute to see whose children they are."""
+"""Seconds for the children of an environment to go. A server that has known the kind for moments
+only takes half a minute to see that they are to, and a claim stays while a pod uses it."""
 
 
 class OperatorExecutor:
@@ -120,24 +120,24 @@ class OperatorExecutor:
         """Delete the environments of the record and wait until their children are gone too."""
         cluster = await job.world.cluster()
         entries = recorded.data.get("environments") or [recorded.data["environment"]]
-        refs = [ref_of(entry) for entry in entries]
+        kept: list[str] = []
 
         def say(line: str) -> None:
             job.log(line, "kindling")
 
-        for ref in refs:
+        for ref in map(ref_of, entries):
             live = await _read(cluster, ref)
-            if live is not None and owner_of(live) == job.world.project:
-                for name in await _claims(cluster, live):
+            mine = live is not None and owner_of(live) == job.world.project
+            children = await _children(cluster, live) if live is not None and mine else ()
+            for child in children:
+                if child["kind"] == "PersistentVolumeClaim":
+                    name = child["metadata"]["name"]
                     say(f"the volume claim `{name}` goes with {ref}, and so does its data")
-        return await remove(
-            cluster,
-            refs,
-            job.world.project,
-            say,
-            how=Propagation.FOREGROUND,
-            limit=_GONE_LIMIT,
-        )
+            left = await remove(cluster, [ref], job.world.project, say)
+            kept += left
+            if not left:
+                await asyncio.gather(*(_gone(cluster, child) for child in children))
+        return tuple(kept)
 
     async def diff(self, job: Job) -> tuple[str, ...]:
         """What a run would do to the environment and to its children, one line each.
@@ -324,15 +324,18 @@ async def _missing(cluster: Cluster, live: Object) -> str:
     return ""
 
 
-async def _claims(cluster: Cluster, live: Object) -> tuple[str, ...]:
-    """The names of the volume claims that go with an environment."""
-    uid, space = live["metadata"]["uid"], live["metadata"].get("namespace") or ""
-    listing = await cluster.list("v1", "PersistentVolumeClaim", namespace=space)
-    return tuple(
-        claim["metadata"]["name"]
-        for claim in listing.items
-        if any(o.get("uid") == uid for o in claim["metadata"].get("ownerReferences") or ())
-    )
+async def _children(cluster: Cluster, live: Object) -> tuple[Object, ...]:
+    from kindling.operator.controller.reading import SORTS, Asking
+
+    head = live["metadata"]
+    return await Asking(cluster).owned(SORTS[live["kind"]], head["namespace"], head["uid"])
+
+
+async def _gone(cluster: Cluster, child: Object) -> None:
+    """The cluster removes what nobody owns any more, a moment later."""
+    head = child["metadata"]
+    ref = ObjectRef(child["apiVersion"], child["kind"], head["name"], head["namespace"])
+    await cluster.wait_deleted(ref, uid=head["uid"], timeout=_GONE_LIMIT)
 
 
 def _line(change: Change) -> str:

@@ -170,9 +170,10 @@ class Reconciling:
         async with aclosing(self._dependencies.healths()) as healths:
             async for health in healths:
                 self._health = health
-                if (text := self._named(health)) != said:
+                text = self._named(health)
+                if text != said and (said or health.progress is not Progress.READY):
+                    self._log(text, "kindling")
                     said = text
-                    self._log(said, "kindling")
                 self._news.set()
 
     async def _run_out(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from kindling.errors import ClusterError, KindlingError, WorldError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import NotFoundError
-from kindling.kube.protocol import Cluster, Object, Propagation
+from kindling.kube.protocol import Cluster, Object
 from kindling.objects.identity import install_rank, removal_order
 from kindling.objects.inject import OWNER_LABEL, owner_of
 
@@ -23,17 +23,9 @@ _GONE_LIMIT = 60.0
 
 
 async def remove(
-    cluster: Cluster,
-    refs: Iterable[ObjectRef],
-    project: str,
-    say: Callable[[str], None],
-    *,
-    how: Propagation = Propagation.BACKGROUND,
-    limit: float = _GONE_LIMIT,
+    cluster: Cluster, refs: Iterable[ObjectRef], project: str, say: Callable[[str], None]
 ) -> tuple[str, ...]:
     """Delete these objects and wait until they are gone; a line for each that was kept, and why.
-
-    In the foreground an object is gone only when all that it owns is.
 
     A namespace is kept, since it may hold what others made; it loses our label, so that another
     project may use it. What cannot be deleted does not keep the rest from it.
@@ -45,8 +37,7 @@ async def remove(
     errors: list[KindlingError] = []
     for _, group in groupby(removal_order(refs), key=lambda ref: install_rank(ref.kind)):
         results = await asyncio.gather(
-            *(_remove(cluster, ref, project, say, how, limit) for ref in group),
-            return_exceptions=True,
+            *(_remove(cluster, ref, project, say) for ref in group), return_exceptions=True
         )
         for result in results:
             if isinstance(result, KindlingError):
@@ -67,12 +58,7 @@ async def remove(
 
 
 async def _remove(
-    cluster: Cluster,
-    ref: ObjectRef,
-    project: str,
-    say: Callable[[str], None],
-    how: Propagation,
-    limit: float,
+    cluster: Cluster, ref: ObjectRef, project: str, say: Callable[[str], None]
 ) -> str:
     try:
         live = await cluster.get(ref)
@@ -88,8 +74,8 @@ async def _remove(
     if annotation := _keeps(live):
         return f"{ref} was kept: its annotation `{annotation}: keep` says so"
     uid: str = live["metadata"]["uid"]
-    if await cluster.delete(ref, uid=uid, propagation=how):
-        await cluster.wait_deleted(ref, uid=uid, timeout=limit)
+    if await cluster.delete(ref, uid=uid):
+        await cluster.wait_deleted(ref, uid=uid, timeout=_GONE_LIMIT)
         say(f"{ref}: deleted")
     return ""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from kindling.errors import ClusterError
 from kindling.kube.contexts import KubeContext
-from kindling.kube.errors import ForbiddenError
-from kindling.kube.protocol import Cluster, EventKind
+from kindling.kube.errors import ForbiddenError, NotFoundError
+from kindling.kube.protocol import Cluster, EventKind, Listing
 from kindling.operator.controller.lease import Election, Terms
 from kindling.operator.controller.queue import Key, WorkQueue
 from kindling.operator.controller.reading import CLASSES, PODS, SORTS
@@ -137,10 +137,10 @@ class Post:
             news = self._seen.listed((api_version, kind), event.items, event.version)
             self._listed((api_version, kind))
             for one in news:
-                self._news(one)
+                self._news(one, gone=True)  # or perhaps it came: both are looked into
         elif event.kind is EventKind.DELETED:
             self._seen.gone(event.object)
-            self._news(event.object)
+            self._news(event.object, gone=True)
         elif event.kind is not EventKind.AWAY and self._seen.tell(event.object):
             self._news(event.object)
 
@@ -152,15 +152,16 @@ class Post:
     def _namespace_of(self, kind: str) -> str:
         return "" if kind == CLASSES[1] else self.namespace
 
-    def _news(self, live: Object) -> None:
-        """Something about an object is new: look at what it may matter to."""
+    def _news(self, live: Object, *, gone: bool = False) -> None:
+        """Something about an object is new: look at what it may matter to. Those that are in
+        trouble may wait for a name that is free now."""
         namespace, name = live["metadata"].get("namespace", ""), live["metadata"]["name"]
         keys = keys_of(live)
         for key in keys:
             self._queue.add(key)
         if live["kind"] == CLASSES[1]:
             self._resync()
-        elif live["kind"] != "Pod":
+        elif live["kind"] != "Pod" and (gone or not keys):
             for key in self._troubled:
                 if key.namespace == namespace:
                     self._queue.add(key)
@@ -198,6 +199,8 @@ class Post:
     async def _list_owners(self, api_version: str, kind: str) -> None:
         try:
             listing = await self._cluster.list(api_version, kind, namespace=self.namespace)
+        except NotFoundError:
+            listing = Listing((), "")  # the kind itself is gone, and so are all of them
         except ClusterError as error:
             if error.transient:
                 raise _AwayError from error  # kopf will end over it, too, and begin anew
@@ -226,8 +229,8 @@ class Post:
             result = await look.environment(key.namespace, key.name)
         else:
             result = await look.pool(key.kind, key.namespace, key.name)
-        if result.writes:
-            self._say(told_of(key, result.writes))
+        if line := told_of(key, result.writes):
+            self._say(line)
         if any(one.blocking for one in result.problems):
             self._troubled.add(key)
         else:
@@ -242,10 +245,11 @@ class _AwayError(Exception):
 
 
 def told_of(key: Key, writes: tuple[str, ...]) -> str:
-    """What a pass wrote, in a line: `team-a/shop: create Service/shop, create Deployment/shop`."""
+    """What a pass wrote, in a line: `team-a/shop: create Service/shop, create Deployment/shop`;
+    empty where it was a status alone, which tells itself."""
     place = f" in {key.namespace}"
     words = [one.removesuffix(place) for one in writes if not one.startswith("status ")]
-    return f"{key.namespace}/{key.name}: {', '.join(words) or 'its status has changed'}"
+    return f"{key.namespace}/{key.name}: {', '.join(words)}" if words else ""
 
 
 def mentions(owner: Object, secret: str) -> bool:
