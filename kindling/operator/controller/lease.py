@@ -110,6 +110,7 @@ class Election:
         self._over = _Sighting()
         self._holding_until = 0.0
         self._wake = asyncio.Event()
+        self._away = False
         self._told: tuple[bool, str] | None = None
         self.decided = False
         """Whether it is known who acts."""
@@ -166,7 +167,7 @@ class Election:
             if self._above:
                 self._over.see(await self._read(self._above), now)
             self._mine.see(await self._read(self._namespace), now)
-            self.decided = True
+            self.decided, self._away = True, False
             if self._over.left(now) > 0:
                 await self.release()
                 self._holding_until = 0.0
@@ -182,9 +183,11 @@ class Election:
         except (ConflictError, AlreadyExistsError):
             return 0.05  # somebody was quicker: look again
         except ClusterError as error:
-            if not error.transient:
+            if not error.transient and not _namespace_goes(error):
                 raise
-            self._say(f"the Lease cannot be renewed: {error.message}")
+            if not self._away:
+                self._say(f"the Lease cannot be renewed: {error.message}")
+            self._away = True
             return min(1.0, self._terms.renew)
 
     async def _take(self, now: float) -> None:
@@ -246,3 +249,10 @@ class Election:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+def _namespace_goes(error: ClusterError) -> bool:
+    """A namespace that is deleted may be made again."""
+    return isinstance(error, NotFoundError) or any(
+        "being terminated" in line for line in error.details
+    )

@@ -52,6 +52,7 @@ class OwnerWatch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._ended = False
+        self._said = ""
         self._lock = threading.Lock()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._main()), name="kindling operator's kopf", daemon=True
@@ -103,7 +104,9 @@ class OwnerWatch:
             )
         except Exception as error:
             told = str(error) or type(error).__name__
-            self._say(f"the watch of environments begins anew in {_PAUSE:.0f} s: {told}")
+            if told != self._said:
+                self._say(f"the watch of environments is tried again every {_PAUSE:.0f} s: {told}")
+            self._said = told
         finally:
             await lent.close()
 
@@ -135,12 +138,12 @@ class OwnerWatch:
 
 
 def _settings() -> Any:
+    """Definitions and namespaces that come and go are followed, too, where we may see them."""
     import kopf
 
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
-    settings.scanning.disabled = True
     settings.queueing.exit_timeout = 1.0
     settings.networking.request_timeout = 60.0
     return settings

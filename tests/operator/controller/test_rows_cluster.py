@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,22 @@ async def test_rows_41_43_a_pool_waits_for_its_token_and_takes_its_rights_along(
     await place.cluster.delete(place.ref(kind, "jeff"))
     for part in parts:
         await place.gone(part, "jeff-runner")
+
+
+async def test_a_users_secret_that_comes_later_is_taken_up(place: Place) -> None:
+    """What the URL needs is not there yet; it is said, and nobody needs to write again."""
+    source = {"secretKeyRef": {"name": "mine", "key": "password"}}
+    env = [{"name": "POSTGRES_PASSWORD", "valueFrom": source}]
+    dependency = {"type": "postgres", "image": "busybox:1.36", "env": env}
+    await place.write(app(dependencies=[dependency]))
+    await place.not_ready("SecretNotFound", about="`mine`")
+    assert await place.names("Deployment") == set()
+    head = {"name": "mine", "namespace": place.namespace}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": head}
+    await place.cluster.apply({**secret, "data": {"password": "cEBzcw=="}})
+    await place.not_ready("ResourcesNotReady")
+    made = await place.get("Secret", "shop-postgres-credentials")
+    assert b":p%40ss@" in base64.b64decode(made["data"]["CONNECTION_URL"])
 
 
 async def test_what_a_session_holds_is_left_alone_until_it_lets_go(place: Place) -> None:
