@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -47,7 +46,7 @@ class Clusters:
             await found.ready()
             return found
 
-        self.monkeypatch.setattr(reach, "REAL", SimpleNamespace(cluster=cluster))
+        self.monkeypatch.setattr(reach, "connected", cluster)
 
     def _write(self) -> None:
         contexts = [

@@ -43,7 +43,8 @@ def test_every_action_on_variables_has_help_in_80_columns(action: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_list_of_verbs_says_what_their_modules_say(verb: str) -> None:
-    command = importlib.import_module(f"kindling.cli.{verb}").command
+    module = verb.replace("-", "_")
+    command = importlib.import_module(f"kindling.cli.{module}").command
     assert isinstance(command, click.Command)
     assert (command.name, command.short_help) == (verb, VERBS[verb])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import pytest
 
 from kindling.cli.main import run
 from kindling.engine.environments import reach
-from kindling.engine.run import REAL
 from kindling.kube.contexts import KubeContext
 from kindling.kube.protocol import Cluster
 from kindling.testing.cluster import FakeCluster
@@ -59,7 +58,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         del context, environment
         return cluster
 
-    monkeypatch.setattr(reach, "REAL", replace(REAL, cluster=connect))
+    monkeypatch.setattr(reach, "connected", connect)
     return cluster
 
 

@@ -4,6 +4,7 @@ sentence, reached once."""
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,12 +12,11 @@ from pathlib import Path
 
 from kindling.engine.embedded import reached, with_embedded
 from kindling.engine.options import SessionOptions
-from kindling.engine.run import REAL, open_tools
 from kindling.errors import ClusterError
 from kindling.kube.contexts import KubeContext, Target, choose_target, read_kubeconfig
 from kindling.kube.protocol import Cluster
 
-__all__ = ["Reached", "Wanted", "find_target", "reach"]
+__all__ = ["Reached", "Wanted", "connected", "find_target", "reach"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,9 @@ async def find_target(wanted: Wanted, environment: Mapping[str, str]) -> Target:
         provider = "context" if wanted.context else "auto"
         target = choose_target(kubeconfig, provider, wanted.context)
     else:
+        # The language and the graph, which a folder without a Kindlingfile has no use for.
+        from kindling.engine.run import open_tools
+
         options = SessionOptions(file=wanted.file, command="up", context=wanted.context)
         opened = open_tools(
             options, environment=environment, say=lambda _where, _line: None, need_target=False
@@ -82,10 +85,12 @@ async def reach(
         ClusterError: It is stopped, cannot be reached, or does not answer in time.
     """
     environment = with_embedded(environment)
+    # What it takes to load the client is no part of the time that the cluster takes.
+    await asyncio.to_thread(importlib.import_module, "kindling.kube.client")
     try:
         async with asyncio.timeout(limit):
             context, found = await reached(target.context, environment, start=start)
-            cluster = await REAL.cluster(context, found)
+            cluster = await connected(context, found)
     except TimeoutError:
         raise ClusterError(
             f"it does not answer within {limit or 0:.0f} s", transient=True
@@ -94,3 +99,10 @@ async def reach(
         yield Reached(cluster, target, context, found)
     finally:
         await cluster.close()
+
+
+async def connected(context: KubeContext, environment: Mapping[str, str]) -> Cluster:
+    """A connection to the cluster of a context, once it has answered."""
+    from kindling.kube.client import connect
+
+    return await connect(context, environment)
