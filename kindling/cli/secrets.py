@@ -310,16 +310,10 @@ _RESTORED = {
 
 def _backup(invocation: Invocation) -> SealedSecrets:
     import os
-    from pathlib import Path
 
-    import platformdirs
+    from kindling.engine.usersecrets import backup_of
 
-    from kindling.store.sealed import SealedSecrets
-
-    told = os.environ.get("XDG_DATA_HOME", "")
-    # As for clusters: the variable counts on every system.
-    data = Path(told) / "kindling" if told else platformdirs.user_data_path("kindling")
-    return SealedSecrets(invocation.state_dir, data)
+    return backup_of(invocation.state_dir, os.environ)
 
 
 @asynccontextmanager

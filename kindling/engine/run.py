@@ -31,6 +31,7 @@ from kindling.engine.project import Project
 from kindling.engine.redact import Redactor
 from kindling.engine.session import Parts, Session
 from kindling.engine.settle import Settler
+from kindling.engine.usersecrets import backup_of, known_values
 from kindling.engine.wire import to_json
 from kindling.engine.world import SessionWorld
 from kindling.errors import ClusterError, StoreError, UsageError
@@ -243,6 +244,8 @@ async def run_session(
     state_dir = options.state_dir
     loop = asyncio.get_running_loop()
     redactor = Redactor()
+    # What pods and programs say may hold secrets that no file of the project has.
+    redactor.learn(await asyncio.to_thread(known_values, backup_of(state_dir, environment)))
 
     def say(where: Where, line: str) -> None:
         text = f"{where.file}: {line}" if where.file != options.file.name else line

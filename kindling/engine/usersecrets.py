@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
 from kindling.engine.secretrows import value_of
@@ -29,7 +30,9 @@ __all__ = [
     "Change",
     "Restored",
     "UserSecrets",
+    "backup_of",
     "check_value",
+    "known_values",
 ]
 
 MANAGED_BY = ("app.kubernetes.io/managed-by", "kindling")
@@ -176,6 +179,34 @@ class UserSecrets:
             f"The cluster `{self.context}` has no namespace `{namespace}`",
             hint=nearest(namespace, known) or f"It has [{', '.join(sorted(known)[:20])}].",
         )
+
+
+def backup_of(state_dir: Path, environment: Mapping[str, str]) -> SealedSecrets:
+    """The backup of a project, with its key in this user's data folder."""
+    import platformdirs
+
+    told = environment.get("XDG_DATA_HOME", "")
+    # As for clusters: the variable counts on every system.
+    data = Path(told) / "kindling" if told else platformdirs.user_data_path("kindling")
+    return SealedSecrets(state_dir, data)
+
+
+def known_values(backup: SealedSecrets) -> tuple[tuple[str, str], ...]:
+    """The values in the backup that are text, as the redactor learns them. Without the key there
+    are none: a session does not need it."""
+    with suppress(StoreError):
+        return tuple(
+            (f"{one.place.name}:{VALUE_KEY}", value.decode())
+            for one in backup.entries()
+            if _is_text(value := backup.value(one))
+        )
+    return ()
+
+
+def _is_text(value: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        return bool(value.decode())
+    return False
 
 
 def check_value(name: str, value: bytes) -> None:

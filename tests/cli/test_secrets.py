@@ -537,3 +537,31 @@ def test_a_cluster_that_refuses_leaves_the_backup_as_it_was(
     assert (result.code, "Cannot reach the cluster" in result.err) == (1, True)
     assert (folder / ".kindling" / "secrets.yaml").read_bytes() == before
     assert _VALUE not in result.err
+
+
+def test_a_session_shows_and_records_no_value_of_the_backup(
+    put: Callable[..., Any], kindling: Kindling, cluster: FakeCluster, folder: Path
+) -> None:
+    assert cluster.writes == []
+    put(_VALUE, "STRIPE_KEY")
+    (folder / "value.txt").write_text(f"the key is {_VALUE}\n")
+    (folder / "Kindlingfile").write_text(
+        'local_resource("leak", cmd="cat value.txt; base64 value.txt; exit 3")\n'
+    )
+    result = kindling("ci", "--plain")
+    assert result.code == 1
+    assert "the key is [redacted secret STRIPE_KEY:value]" in result.out
+    assert _VALUE not in result.out + result.err
+    for path in (folder / ".kindling").rglob("*"):
+        assert not path.is_file() or _VALUE.encode() not in path.read_bytes(), path
+
+
+def test_a_session_goes_on_without_the_key(
+    put: Callable[..., Any], kindling: Kindling, cluster: FakeCluster, folder: Path
+) -> None:
+    assert cluster.writes == []
+    put(_VALUE, "STRIPE_KEY")
+    for key in (folder / "data" / "kindling" / "keys").iterdir():
+        key.unlink()
+    (folder / "Kindlingfile").write_text('local_resource("ok", cmd="true")\n')
+    assert kindling("ci", "--plain").code == 0
