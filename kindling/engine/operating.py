@@ -13,6 +13,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
+from kindling.errors import ClusterError
 from kindling.executors.protocol import LogSink
 
 if TYPE_CHECKING:
@@ -98,7 +99,12 @@ class Operating:
                 self._operation = await self._begin((namespace,), self._identity, hear)
             elif namespace not in self._namespaces:
                 await self._operation.extend(namespace)
-            await self._operation.settled()
+            try:
+                await self._operation.settled()
+            except ClusterError:
+                # The next node that asks may find what was missing.
+                await self._drop()
+                raise
             self._namespaces.add(namespace)
         who = await self._holder(cluster, namespace)
         return SELF if who in ("", self._identity) else who
@@ -114,7 +120,10 @@ class Operating:
     async def stop(self) -> None:
         """Stop the operator, if it was started, when it has written what it is at."""
         async with self._turn:
-            operation, self._operation = self._operation, None
-            self._namespaces.clear()
-            if operation is not None:
-                await operation.stop()
+            await self._drop()
+
+    async def _drop(self) -> None:
+        operation, self._operation = self._operation, None
+        self._namespaces.clear()
+        if operation is not None:
+            await operation.stop()
