@@ -22,7 +22,7 @@ def runners_table(rows: Sequence[PoolRow], *, namespaces: bool) -> str:
         "REPOSITORY",
         "READY",
     )
-    lines = [head]
+    lines: list[tuple[str, ...]] = [head]
     for row in rows:
         place = (row.namespace,) if namespaces else ()
         ready = f"{row.ready_runners}/{row.replicas}"

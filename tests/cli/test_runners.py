@@ -64,8 +64,8 @@ class Operator:
             if child["kind"] == "Deployment":
                 deployment = self.cluster.put(child)
         wanted = deployment["spec"]["replicas"]
-        counts = ("replicas", "updatedReplicas", "availableReplicas")
-        status = dict.fromkeys(counts, wanted if ready else 0)
+        counts: tuple[str, ...] = ("replicas", "updatedReplicas", "availableReplicas")
+        status: dict[str, int] = dict.fromkeys(counts, wanted if ready else 0)
         status["observedGeneration"] = deployment["metadata"]["generation"]
         ref = ObjectRef("apps/v1", "Deployment", deployment["metadata"]["name"], "default")
         live = self.cluster.set_status(ref, status | {"replicas": wanted})
