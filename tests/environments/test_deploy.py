@@ -107,7 +107,8 @@ class Bench:
         head, count = live["metadata"], live["spec"].get("replicas", 1)
         fields = ("replicas", "updatedReplicas", "availableReplicas", "readyReplicas")
         ready = dict.fromkeys(fields, count)
-        told = {"observedGeneration": head["generation"], **(ready if status is None else status)}
+        told: dict[str, Any] = {"observedGeneration": head["generation"]}
+        told |= ready if status is None else status
         if live.get("status") != told:
             ref = ObjectRef("apps/v1", "Deployment", head["name"], head["namespace"])
             self.cluster.set_status(ref, told)
