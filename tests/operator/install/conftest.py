@@ -23,8 +23,9 @@ from kindling.kube.protocol import Cluster, EventKind, Object
 from kindling.operator.controller.definitions import install_definitions
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND
-from kindling.operator.install.applying import reference
-from kindling.operator.install.manifests import NAME, SYSTEM, Installation, operator_objects
+from kindling.operator.install.applying import belonging
+from kindling.operator.install.manifests import NAME, Installation, operator_objects
+from kindling.operator.install.removal import remove_operator
 
 LIMIT = 120.0
 
@@ -132,17 +133,9 @@ def environment(namespace: str, name: str = "shop", **deployment: Any) -> dict[s
 @pytest.fixture
 async def told(cluster: Cluster, ns: str) -> AsyncIterator[Installation]:
     """An operator in `ns`, for `ns` alone. What of it is elsewhere goes with the test."""
-    system = ObjectRef("v1", "Namespace", SYSTEM)
-    was = await cluster.list("v1", "Namespace", fields=(("metadata.name", SYSTEM),))
-    installation = Installation("kindling:1", ns, (ns,))
-    yield installation
-    for manifest in operator_objects(installation):
-        ref = reference(manifest)
-        if ref.kind != "Namespace" and ref.namespace != ns:
-            await cluster.delete(ref)
-    if not was.items:
-        await cluster.delete(system)
-        await cluster.wait_deleted(system)
+    yield Installation("kindling:1", ns, (ns,))
+    if await belonging(cluster, ns):
+        await remove_operator(cluster, ns)
 
 
 @pytest.fixture

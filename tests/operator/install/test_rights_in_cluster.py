@@ -5,7 +5,9 @@ The embedded cluster lets everybody who is known do everything, so there only th
 
 from __future__ import annotations
 
+import asyncio
 import os
+from contextlib import aclosing
 
 import pytest
 
@@ -17,7 +19,7 @@ from kindling.operator.controller.run import holder
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND
 from kindling.operator.install.rights import LEASE, lease_rules, operator_rules
-from tests.operator.install.conftest import environment, kindling, ready, until
+from tests.operator.install.conftest import LIMIT, environment, kindling, ready, until
 from tests.target import embedded
 
 pytestmark = pytest.mark.cluster
@@ -96,6 +98,18 @@ async def test_the_account_has_these_rights_and_no_others(account: str, ns: str)
         await client.close()
 
 
+async def reconciled(cluster: Cluster, namespace: str) -> None:
+    """Return once the event that says so is recorded on an environment, after its status."""
+    events = cluster.watch(
+        "v1", "Event", namespace=namespace, fields=(("involvedObject.kind", KIND),)
+    )
+    async with asyncio.timeout(LIMIT), aclosing(events):
+        async for event in events:
+            for one in event.items or (event.object,):
+                if one and one["reason"] == "Reconciled":
+                    return
+
+
 async def test_with_its_rights_alone_an_operator_does_all_its_work(
     cluster: Cluster, account: str, ns: str
 ) -> None:
@@ -127,10 +141,7 @@ async def test_with_its_rights_alone_an_operator_does_all_its_work(
         await cluster.patch(ref, {"spec": {"dependencies": None, "ingress": None}})
         await until(cluster, ref, ready)
         await cluster.wait_deleted(ObjectRef("networking.k8s.io/v1", "Ingress", "shop", ns))
-        found = await cluster.list(
-            "v1", "Event", namespace=ns, fields=(("involvedObject.kind", KIND),)
-        )
-        assert "Reconciled" in [one["reason"] for one in found.items], program.lines
+        await reconciled(cluster, ns)
         await cluster.create(
             {
                 "apiVersion": "v1",
