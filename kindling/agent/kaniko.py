@@ -16,7 +16,6 @@ from kindling.agent.pods import (
     NEVER_RAN,
     OUT_OF_TIME,
     BuildSettings,
-    Object,
     Stage,
     Standing,
     build_pod,
@@ -25,7 +24,7 @@ from kindling.agent.pods import (
 from kindling.errors import ClusterError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import NotFoundError
-from kindling.kube.protocol import Cluster, EventKind
+from kindling.kube.protocol import Cluster, EventKind, Object
 
 __all__ = ["KanikoBuilder"]
 
