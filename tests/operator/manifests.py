@@ -91,6 +91,49 @@ spec:
 ---
 apiVersion: apps.example.com/v1alpha1
 kind: DevStagingEnvironment
+metadata: {name: ann.payments, labels: {team: payments}, annotations: {example.com/owner: ann}}
+spec:
+  deployment:
+    image: ghcr.io/example/payments:1.4.0-rc.1
+    port: 65535
+    healthCheck: {type: none}
+    resources: {cpuRequest: "0.5", memoryLimit: 1Gi}
+  service: {port: 1, type: LoadBalancer}
+  ingress:
+    enabled: true
+    host: payments.example.com
+    path: /pay(/|$)(.*)
+    pathType: ImplementationSpecific
+    ingressClassName: nginx
+    tls: {secretName: payments-tls, hosts: [payments.example.com, www.payments.example.com]}
+    annotations: {nginx.ingress.kubernetes.io/rewrite-target: /$2}
+  dependencies:
+    - type: postgres
+      version: 16-alpine
+      env:
+        - {name: POSTGRES_DB, value: payments}
+        - {name: POSTGRES_PASSWORD, value: "p@ss/word"}
+        - {name: POSTGRES_INITDB_ARGS, value: --data-checksums}
+      resources: {cpuRequest: 100m, cpuLimit: 500m, memoryRequest: 128Mi, memoryLimit: 512Mi}
+      storageSize: 5Gi
+    - {type: redis, image: "valkey/valkey:8", port: 6380, envVarName: CACHE_URL}
+---
+apiVersion: apps.example.com/v1alpha1
+kind: DevStagingEnvironment
+metadata: {name: probes}
+spec:
+  deployment:
+    image: registry:5000/probes:1
+    port: 3000
+    command: ["sh", "-c"]
+    args: ["exec node server.js"]
+    healthCheck: {type: http, path: /ready, port: 3001, initialDelaySeconds: 15, periodSeconds: 20}
+  service: {port: 80, targetPort: 3000}
+  ingress: {enabled: false, host: "", path: "", annotations: {}}
+  dependencies: []
+---
+apiVersion: apps.example.com/v1alpha1
+kind: DevStagingEnvironment
 metadata: {name: least}
 spec:
   deployment: {image: nginx, port: 80}
