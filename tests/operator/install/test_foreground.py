@@ -9,6 +9,8 @@ import signal
 import pytest
 
 from kindling.errors import ClusterError, InterruptError
+from kindling.operator.controller.post import told_of
+from kindling.operator.controller.queue import Key
 from kindling.operator.controller.run import Phase, Standing
 from kindling.operator.foreground import run_until_told
 
@@ -105,3 +107,11 @@ async def test_signals_are_left_as_they_were() -> None:
     before = signal.getsignal(signal.SIGTERM)
     await run(Played(), (signal.SIGTERM,), [], on="standing by")
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_a_pass_wrote_is_told_in_one_line() -> None:
+    key = Key("DevStagingEnvironment", "team-a", "shop")
+    status = "status DevStagingEnvironment/shop in team-a"
+    writes = ("create Service/shop in team-a", "create Deployment/shop in team-a", status)
+    assert told_of(key, writes) == "team-a/shop: create Service/shop, create Deployment/shop"
+    assert told_of(key, (status,)) == "team-a/shop: its status has changed"

@@ -22,7 +22,7 @@ from kindling.operator.install.rights import LEASE, lease_rules, operator_rules
 from tests.operator.install.conftest import LIMIT, environment, kindling, ready, until
 from tests.target import embedded
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 Right = tuple[str, str, str, str]
 """API group, resource with its subresource, verb, namespace."""
