@@ -74,6 +74,7 @@ class Operating:
         self._identity = identity
         self._say = say
         self._operation: Operation | None = None
+        self._work: asyncio.Task[Operation] | None = None
         self._namespaces: set[str] = set()
         self._listeners: dict[tuple[str, str], LogSink] = {}
         self._turn = asyncio.Lock()
@@ -90,24 +91,34 @@ class Operating:
         if log is not None:
             self._listeners[namespace, name] = log
         async with self._turn:
-            if self._operation is None:
-                loop = asyncio.get_running_loop()
-
-                def hear(line: str) -> None:
-                    loop.call_soon_threadsafe(self._deliver, line)
-
-                self._operation = await self._begin((namespace,), self._identity, hear)
-            elif namespace not in self._namespaces:
-                await self._operation.extend(namespace)
+            # Whoever asks may be cut off; what was begun for him goes on, and ends with the rest.
+            if namespace not in self._namespaces:
+                self._work = asyncio.create_task(self._reach(namespace, self._work))
+                self._namespaces.add(namespace)
+            assert self._work is not None
             try:
-                await self._operation.settled()
+                operation = await asyncio.shield(self._work)
+                await operation.settled()
             except ClusterError:
                 # The next node that asks may find what was missing.
                 await self._drop()
                 raise
-            self._namespaces.add(namespace)
         who = await self._holder(cluster, namespace)
         return SELF if who in ("", self._identity) else who
+
+    async def _reach(self, namespace: str, before: asyncio.Task[Operation] | None) -> Operation:
+        """Let the operator act in one more namespace; it is started for the first."""
+        if before is not None:
+            operation = await before
+            await operation.extend(namespace)
+            return operation
+        loop = asyncio.get_running_loop()
+
+        def hear(line: str) -> None:
+            loop.call_soon_threadsafe(self._deliver, line)
+
+        self._operation = await self._begin((namespace,), self._identity, hear)
+        return self._operation
 
     def _deliver(self, line: str) -> None:
         for found in _NAMED.finditer(line):
@@ -123,6 +134,10 @@ class Operating:
             await self._drop()
 
     async def _drop(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            await asyncio.wait([work])
+            work.exception()  # it was told to whoever asked, or nobody waits for it any more
         operation, self._operation = self._operation, None
         self._namespaces.clear()
         if operation is not None:

@@ -47,6 +47,7 @@ class Stage:
         self.begun: list[Played] = []
         self.holder = ""
         self.failure: ClusterError | None = None
+        self.gate: asyncio.Event | None = None
         self.said: list[str] = []
         self.operating = Operating(
             begin=self._begin, holder=self._holder, identity="me", say=self.said.append
@@ -57,6 +58,8 @@ class Stage:
         self, namespaces: tuple[str, ...], identity: str, say: Callable[[str], None]
     ) -> Operation:
         assert identity == "me"
+        if self.gate is not None:
+            await self.gate.wait()
         played = Played(namespaces, say)
         played.failure = self.failure
         self.begun.append(played)
@@ -105,6 +108,21 @@ async def test_it_is_stopped_once_and_only_when_it_was_started() -> None:
     await stage.operating.act(stage.cluster, "a")
     await stage.operating.stop()
     await stage.operating.stop()
+    assert [one.stopped for one in stage.begun] == [1]
+
+
+async def test_one_whose_start_nobody_waits_for_any_more_is_stopped_all_the_same() -> None:
+    stage = Stage()
+    stage.gate = asyncio.Event()
+    asking = asyncio.create_task(stage.operating.act(stage.cluster, "a"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.wait([asking])
+    stopping = asyncio.create_task(stage.operating.stop())
+    await asyncio.sleep(0)
+    stage.gate.set()
+    await stopping
     assert [one.stopped for one in stage.begun] == [1]
 
 
