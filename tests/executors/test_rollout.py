@@ -484,3 +484,23 @@ async def test_a_job_that_went_before_anybody_looked_is_judged_by_its_last_state
             done(task)
         else:
             assert "was deleted" in failed(task).failure.summary
+
+
+async def test_what_a_pod_waits_for_is_said(stage: Stage) -> None:
+    stage.deploy()
+    stage.pod("a")
+    pod = next(iter(stage.fake.objects("Pod")))
+    env = [{"name": "WAIT_HOST", "value": "web-redis"}, {"name": "WAIT_PORT", "value": "6379"}]
+    waits = {"name": "wait-for-redis", "env": env}
+    running = {"name": "wait-for-redis", "restartCount": 0, "state": {"running": {}}}
+    stage.fake.put(
+        {
+            **pod,
+            "spec": {**pod["spec"], "initContainers": [waits]},
+            "status": {**pod["status"], "initContainerStatuses": [running]},
+        }
+    )
+    async with stage.running():
+        await stage.settle()
+        said = "0 of 1 pods ready (waiting for redis at web-redis:6379)"
+        assert said in stage.world.lines.text
