@@ -104,7 +104,8 @@ async def _is_hindered(cluster: Cluster, live: Object) -> bool:
     a server refuses is not known before it is asked."""
     from kindling.operator.controller.planning import Verb
     from kindling.operator.controller.reading import SORTS, Asking
-    from kindling.operator.controller.reconcile import AGENT_COMMAND, BUILD_IMAGE, survey, wanted
+    from kindling.operator.controller.reconcile import AGENT_COMMAND, BUILD_IMAGE, survey
+    from kindling.operator.controller.wanting import wanted
     from kindling.operator.pools.desired import Agent
 
     reader = Asking(cluster)

@@ -14,8 +14,8 @@ from kindling.operator.controller.reconcile import (
     AGENT_COMMAND,
     BUILD_IMAGE,
     survey,
-    wanted,
 )
+from kindling.operator.controller.wanting import wanted
 from kindling.operator.pools.desired import Agent
 
 __all__ = ["Change", "preview"]

@@ -7,7 +7,6 @@ it should be writes nothing.
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,24 +19,23 @@ from kindling.kube.protocol import Cluster, PatchKind
 from kindling.operator.controller.events import due, post, timestamp
 from kindling.operator.controller.planning import Plan, Step, Verb, plan, reference
 from kindling.operator.controller.reading import SORTS, Asking, Reader, Sort
+from kindling.operator.controller.wanting import wanted
 from kindling.operator.controller.writing import (
     OPERATOR_MANAGER,
     StaleError,
     Writer,
     described,
 )
-from kindling.operator.credentials import Draw, Known, references
+from kindling.operator.credentials import Draw
 from kindling.operator.definitions.environment import KIND
-from kindling.operator.desired import Desired, desired
-from kindling.operator.model import read_environment
+from kindling.operator.desired import Desired
 from kindling.operator.parts import Part, condition
-from kindling.operator.pools.desired import Agent, desired_pool
-from kindling.operator.pools.model import Pool, read_pool
+from kindling.operator.pools.desired import Agent
 from kindling.operator.pools.status import pool_status_of
 from kindling.operator.rules import Problem
 from kindling.operator.status import World, status_of
 
-__all__ = ["AGENT_COMMAND", "BUILD_IMAGE", "Now", "Reconciled", "Reconciler", "known_of", "wanted"]
+__all__ = ["AGENT_COMMAND", "BUILD_IMAGE", "Now", "Reconciled", "Reconciler"]
 
 Object = Mapping[str, Any]
 
@@ -246,38 +244,6 @@ class Reconciler:
         return timestamp(self._clock.time())
 
 
-async def wanted(
-    owner: Object, find: Callable[[ObjectRef], Any], draw: Draw, agent: Agent
-) -> Desired:
-    """What an environment or a pool wants, given what the cluster holds."""
-    if owner["kind"] == KIND:
-        return desired(owner, await known_of(owner, find), draw)
-    pool = read_pool(owner)
-    keys: Collection[str] | None = None
-    if isinstance(pool, Pool):
-        secret = await find(ObjectRef("v1", "Secret", pool.secret, pool.namespace))
-        keys = None if secret is None else tuple(secret.get("data") or {})
-    return desired_pool(owner, keys, agent)
-
-
-async def known_of(owner: Object, find: Callable[[ObjectRef], Any]) -> Known:
-    """The Secrets and ConfigMaps that an environment's credentials depend on."""
-    environment = read_environment(owner)
-    if isinstance(environment, tuple):
-        return Known()
-    secrets: dict[str, Mapping[str, str]] = {}
-    config_maps: dict[str, Mapping[str, str]] = {}
-    for names, kind, place in zip(
-        references(environment), ("Secret", "ConfigMap"), (secrets, config_maps), strict=True
-    ):
-        for name in sorted(names):
-            live = await find(ObjectRef("v1", kind, name, environment.namespace))
-            if live is not None:
-                data = live.get("data") or {}
-                place[name] = _decoded(data) if kind == "Secret" else data
-    return Known(secrets, config_maps)
-
-
 async def survey(
     sort: Sort, owner: Object, made: Desired, reader: Reader
 ) -> tuple[Plan, dict[ObjectRef, Object]]:
@@ -291,10 +257,6 @@ async def survey(
         if ref not in found and (live := await reader.find(ref)) is not None:
             found[ref] = live
     return plan(owner, made, found.get, owned), mine
-
-
-def _decoded(data: Mapping[str, str]) -> dict[str, str]:
-    return {key: base64.b64decode(text).decode("utf-8", "replace") for key, text in data.items()}
 
 
 def _holding(held: Collection[Step], owner: Object, now: str) -> dict[str, Any]:
