@@ -145,7 +145,7 @@ def waits_for(pod: Object) -> str:
     specs = {str(one["name"]): one for one in pod["spec"].get("initContainers") or ()}
     for status in _status(pod).get("initContainerStatuses") or ():
         name = str(status["name"])
-        if name.startswith(_WAIT) and (status.get("state") or {}).get("running"):
+        if name.startswith(_WAIT) and "running" in (status.get("state") or {}):
             env = {e["name"]: e.get("value", "") for e in specs.get(name, {}).get("env") or ()}
             host, port = env.get("WAIT_HOST"), env.get("WAIT_PORT")
             where = f" at {host}:{port}" if host and port else ""
