@@ -129,7 +129,7 @@ spec:
     args: ["exec node server.js"]
     healthCheck: {type: http, path: /ready, port: 3001, initialDelaySeconds: 15, periodSeconds: 20}
   service: {port: 80, targetPort: 3000}
-  ingress: {enabled: false, host: "", path: "", annotations: {}}
+  ingress: {enabled: false, annotations: {}}
   dependencies: []
 ---
 apiVersion: apps.example.com/v1alpha1
