@@ -51,11 +51,8 @@ def told_by(live: Object) -> Told:
             return Told(True, _message(one), HELD)
     if ready["status"] != "True" and ready.get("reason") not in _ORDINARY:
         return Told(True, _message(ready), str(ready.get("reason") or ""))
-    waiting = [
-        _message(one)
-        for part in _PARTS
-        if (one := conditions.get(f"{part}Ready")) is not None and one["status"] != "True"
-    ]
+    parts = [conditions[f"{part}Ready"] for part in _PARTS if f"{part}Ready" in conditions]
+    waiting = [_message(part) for part in parts if part["status"] != "True"]
     return Told(True, waiting="; ".join(waiting))
 
 
