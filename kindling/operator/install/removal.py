@@ -50,7 +50,13 @@ async def remove_operator(cluster: Cluster, namespace: str) -> tuple[Done, ...]:
             else "`kindling operator status` says who acts.",
         )
     done: list[Done] = []
-    others = any(_home(item) not in ("", namespace) for item in await belonging(cluster))
+    all_there = await belonging(cluster)
+    others = any(
+        _home(item) != namespace and reference(item).kind != "Namespace" for item in all_there
+    )
+    if not others:
+        # Whoever made it may have left it to us.
+        found += [item for item in all_there if _left_behind(item) and _home(item) != namespace]
     for item in found:
         ref = reference(item)
         if ref.kind == "Namespace" and (why := await _used(cluster, ref.name, others)):
@@ -63,6 +69,11 @@ async def remove_operator(cluster: Cluster, namespace: str) -> tuple[Done, ...]:
         elif ref.kind == "Namespace":
             await cluster.wait_deleted(ref, uid=item["metadata"]["uid"], timeout=120.0)
     return tuple(done)
+
+
+def _left_behind(item: Object) -> bool:
+    ref = reference(item)
+    return (ref.kind, ref.name) == ("Namespace", SYSTEM)
 
 
 def _home(item: Object) -> str:

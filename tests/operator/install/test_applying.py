@@ -131,6 +131,19 @@ async def test_removal_of_one_installation_leaves_the_other(cluster: FakeCluster
     assert cluster.objects() == kept
 
 
+async def test_the_last_of_several_takes_the_namespace_of_leases_with_it(
+    cluster: FakeCluster,
+) -> None:
+    before = cluster.objects()
+    for place in ("a", "b"):
+        await apply_objects(cluster, Installation("kindling:1", place, (place,)))
+    done = await remove_operator(cluster, "a")
+    [kept] = [one for one in done if one.verb is Verb.KEPT]
+    assert (kept.ref.name, kept.why) == (SYSTEM, "another installation has its Lease there")
+    await remove_operator(cluster, "b")
+    assert cluster.objects() == before
+
+
 async def test_removal_names_where_there_is_one(cluster: FakeCluster) -> None:
     await apply_objects(cluster, Installation("kindling:1", "tools", ("a",)))
     with pytest.raises(UsageError) as caught:
