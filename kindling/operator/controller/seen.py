@@ -22,6 +22,8 @@ Object = Mapping[str, Any]
 
 _SECRET = ("v1", "Secret")
 
+_DEAD = 10_000
+
 
 class Seen:
     """A `Reader` that is told by whoever watches. Kinds that nobody watches are asked for.
@@ -35,12 +37,15 @@ class Seen:
         self._objects: dict[tuple[str, str], dict[tuple[str, str], Object]] = {}
         self._owned: dict[str, dict[ObjectRef, Object]] = {}
         self._pods: dict[tuple[str, str, str], dict[str, Object]] = {}
+        self._dead: dict[str, None] = {}
 
     # Told by watches -------------------------------------------------------------------------
 
     def tell(self, live: Object) -> bool:
         """An object is so now. Whether that is news."""
         kind, place = _kind(live), _place(live)
+        if live["metadata"].get("uid") in self._dead:
+            return False  # the answer to a write can come after word of the object's end
         known = self._objects.get(kind, {}).get(place)
         if known is not None and not _newer(live, known):
             return False
@@ -50,6 +55,7 @@ class Seen:
     def gone(self, live: Object) -> None:
         """An object is there no more."""
         kind, place = _kind(live), _place(live)
+        self._bury(live)
         known = self._objects.get(kind, {}).get(place)
         if known is not None and known["metadata"].get("uid") == live["metadata"].get("uid"):
             self._forget(kind, place)
@@ -65,7 +71,8 @@ class Seen:
             if place not in now and not _later(one, version)
         ]
         news = [one for one in now.values() if self.tell(one)]
-        for place, _ in left:
+        for place, one in left:
+            self._bury(one)
             self._forget(kind, place)
         return (*news, *(one for _, one in left))
 
@@ -127,6 +134,12 @@ class Seen:
         if owner:
             self._owned.setdefault(owner, {})[reference(kept)] = kept
         self._objects.setdefault(kind, {})[place] = kept
+
+    def _bury(self, live: Object) -> None:
+        """No uid comes back; the latest of those that are gone are remembered."""
+        self._dead[live["metadata"].get("uid", "")] = None
+        if len(self._dead) > _DEAD:
+            del self._dead[next(iter(self._dead))]
 
     def _forget(self, kind: tuple[str, str], place: tuple[str, str]) -> None:
         known = self._objects.get(kind, {}).pop(place, None)

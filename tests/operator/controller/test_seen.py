@@ -78,6 +78,17 @@ async def test_a_namesake_that_was_made_since_is_not_taken_away() -> None:
     assert await seen.find(_ref()) is None
 
 
+async def test_an_answer_that_comes_after_the_end_of_its_object_brings_nothing_back() -> None:
+    seen = _seen()
+    seen.gone(_object(version=7))
+    seen.wrote(_object(version=6))
+    assert await seen.find(_ref()) is None
+    seen.tell(_object(name="b", version=7))
+    seen.listed(SERVICE, [], "8")
+    seen.wrote(_object(name="b", version=7))
+    assert await seen.find(_ref(name="b")) is None
+
+
 async def test_an_owner_is_lost_with_its_reference() -> None:
     seen = _seen()
     seen.tell(_object(version=1))
