@@ -17,11 +17,12 @@ def ask(address: str, content: object = None) -> Any:
         return json.loads(answer.read())
 
 
-def patient(address: str, until: float) -> Any:
-    """The answer's content. A port-forward that is still being opened is given until `until`."""
+def patient(address: str, until: float, content: object = None) -> Any:
+    """The answer's content. Until `until`, a port-forward is still being opened, and a Service may
+    lead to a pod that was just replaced, which is the gateway's 502."""
     while True:
         try:
-            return ask(address)
+            return ask(address, content)
         except OSError:
             if time.monotonic() > until:
                 raise
@@ -32,11 +33,11 @@ def main() -> None:
     address = sys.argv[1].rstrip("/")
     until = time.monotonic() + SECONDS
     before = patient(f"{address}/stock", until)["kettle"]
-    order = ask(f"{address}/orders", {"item": "kettle"})
-    left = ask(f"{address}/stock")["kettle"]
+    order = patient(f"{address}/orders", until, {"item": "kettle"})
+    left = patient(f"{address}/stock", until)["kettle"]
     assert left == before - 1, f"{left} kettles are left of {before}"
     while True:
-        [found] = [one for one in ask(f"{address}/orders") if one["id"] == order["id"]]
+        [found] = [one for one in patient(f"{address}/orders", until) if one["id"] == order["id"]]
         if found["state"] == "shipped":
             break
         assert time.monotonic() < until, f"order {order['id']} is still {found['state']}"
