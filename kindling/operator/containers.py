@@ -13,6 +13,7 @@ WAIT_IMAGE = "busybox:1.36"
 WAIT_SECONDS = 300
 
 _WAIT = """\
+trap 'exit 143' TERM
 start=`date +%s`
 until nc -w 2 "$WAIT_HOST" "$WAIT_PORT" -e true; do
   now=`date +%s`
@@ -25,7 +26,8 @@ done
 """
 """Nothing of the environment stands in this text; it comes in variables. No parenthesis follows a
 dollar, since Kubernetes would take that for a variable of its own. Running `true` once connected is
-what every build of busybox can do; `-z` is not. What the text says at the end is the container's
+what every build of busybox can do; `-z` is not. Without the trap the first process of a container
+does not hear the signal, and its pod stays for half a minute. What the text says at the end is the container's
 termination message, and so the reason that a status shows."""
 
 

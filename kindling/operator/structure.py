@@ -92,7 +92,9 @@ def _join(path: str, key: str) -> str:
 def _wrong_type(value: Any, schema: Mapping[str, Any]) -> str:
     if schema.get("x-kubernetes-int-or-string"):
         fits = isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool))
-        return "" if fits else "must be a number or text"
+        if isinstance(value, float):
+            return f'must be a whole number or text; write "{value}", in quotes'
+        return "" if fits else "must be a whole number or text"
     match schema.get("type"):
         case "object":
             return "" if isinstance(value, Mapping) else "must be an object"

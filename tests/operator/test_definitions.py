@@ -9,7 +9,7 @@ import pytest
 
 from kindling.cluster.schema.catalog import validate_definition
 from kindling.operator.definitions.environment import DEPENDENCY_TYPES
-from kindling.operator.model import environment_schema
+from kindling.operator.model import environment_schema, read_environment
 from kindling.operator.structure import defaulted, faults, unknown_fields
 from tests.operator.manifests import (
     POOLS,
@@ -157,3 +157,15 @@ def test_our_defaults_are_the_servers(obj: Obj) -> None:
     before = copy.deepcopy(obj)
     assert defaulted(obj, environment_schema())["spec"] == stored(obj)["spec"]
     assert obj == before
+
+
+def test_a_quantity_with_a_point_is_told_to_be_quoted() -> None:
+    """YAML reads `cpuRequest: 0.5` as a number that a server does not take."""
+    obj = environment()
+    obj["spec"]["deployment"]["resources"] = {"cpuRequest": 0.5}
+    told = read_environment(obj)
+    assert isinstance(told, tuple)
+    assert [str(fault) for fault in told] == [
+        'spec.deployment.resources.cpuRequest: must be a whole number or text; write "0.5", '
+        "in quotes"
+    ]
