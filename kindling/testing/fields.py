@@ -95,8 +95,9 @@ class Fields:
 
 def _order(path: Path) -> tuple[bool, int]:
     """What tells an item of a list apart goes after its other fields, which are found by it."""
-    at = path[-2] if len(path) > 1 else ""
-    return isinstance(at, tuple) and at[0] == path[-1], -len(path)
+    padded = ("", "", *path)
+    at = padded[-2]
+    return isinstance(at, tuple) and at[0] == padded[-1], -len(path)
 
 
 def _key_of(value: Any, path: Path) -> str | None:

@@ -35,7 +35,7 @@ from kindling.operator.pools.status import pool_status_of
 from kindling.operator.rules import Problem
 from kindling.operator.status import World, status_of
 
-__all__ = ["AGENT_COMMAND", "BUILD_IMAGE", "Now", "Reconciled", "Reconciler"]
+__all__ = ["AGENT_COMMAND", "BUILD_IMAGE", "Now", "Reconciled", "Reconciler", "survey"]
 
 Object = Mapping[str, Any]
 
