@@ -69,7 +69,8 @@ def cluster(
     name: for `embedded` which of them, `kindling` when empty; else the context.
     registry: True when images need one; a text names it, such as `localhost:5000`.
     ingress: True when the cluster must serve Ingress objects.
-    namespace: where objects go that name no namespace.
+    namespace: where objects go that name no namespace. One that is missing is made, also where an
+        object names it, and stays when the objects go.
     """
 
 def profile(name: str, help: str = "") -> bool:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from kindling.errors import ClusterError, KindlingError
 from kindling.executors.custom_deploy import deploy, destroy
 from kindling.executors.ingress import ingress_addresses
+from kindling.executors.placing import ensure_kind
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
 from kindling.executors.removal import remove
 from kindling.executors.wanted import output_digest, record_of, ref_of, wanted
@@ -49,24 +50,24 @@ class ApplyExecutor:
         if isinstance(job.node.spec, CustomDeploySpec):
             return Succeeded(await deploy(job, job.node.spec, cluster))
         spec = _spec(job)
-        writer = Writer(
-            cluster,
-            job.world.project,
-            spec.recreate,
-            spec.timeout,
-            lambda line: job.log(line, "kindling"),
-        )
+
+        def say(line: str) -> None:
+            job.log(line, "kindling")
+
+        writer = Writer(cluster, job.world.project, spec.recreate, spec.timeout, say)
         written: list[dict[str, Any]] = []
         try:
             for _, group in groupby(
                 wanted(job, spec.objects, spec.images), key=lambda item: install_rank(item[0].kind)
             ):
                 items = list(group)
+                for ref, _ in items:
+                    await ensure_kind(cluster, ref, say)
 
                 async def write(item: tuple[ObjectRef, Manifest]) -> dict[str, Any]:
                     ref, manifest = item
                     live = await writer.write(ref, manifest)
-                    job.log(f"{ref}: {_what_happened(job, ref, live)}", "kindling")
+                    say(f"{ref}: {_what_happened(job, ref, live)}")
                     return _record(live, manifest)
 
                 written += await _each(items, write)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kindling.executors.environment import app_refs, dependency_refs, environment_of, told_by
 from kindling.executors.ingress import ingress_addresses
+from kindling.executors.placing import ensure_kind
 from kindling.executors.pods import Patience
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
 from kindling.executors.reconciled import Pass
@@ -23,7 +24,7 @@ from kindling.executors.writing import RefusedError, Writer
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, OperatorSpec
-from kindling.kube.errors import NotFoundError, UnknownKindError
+from kindling.kube.errors import NotFoundError
 from kindling.kube.protocol import Cluster, Object
 from kindling.objects.compare import differences, digest_of
 from kindling.objects.identity import Manifest
@@ -68,11 +69,11 @@ class OperatorExecutor:
         for problem in found:
             job.log(str(problem), "kindling")
         cluster = await job.world.cluster()
-        await _teach(job, cluster, ref)
 
         def say(line: str) -> None:
             job.log(line, "kindling")
 
+        await ensure_kind(cluster, ref, say)
         before = await _read(cluster, ref)
         try:
             written = await Writer(cluster, job.world.project, False, spec.timeout, say).write(
@@ -228,17 +229,6 @@ async def _read(cluster: Cluster, ref: ObjectRef) -> Object | None:
         return await cluster.get(ref)
     except NotFoundError:
         return None
-
-
-async def _teach(job: Job, cluster: Cluster, ref: ObjectRef) -> None:
-    """See to it that the cluster knows the kind."""
-    try:
-        await cluster.resource(ref.api_version, ref.kind)
-    except UnknownKindError:
-        from kindling.operator.controller.definitions import install_definitions
-
-        for name in await install_definitions(cluster):
-            job.log(f"CustomResourceDefinition/{name}: installed", "kindling")
 
 
 async def _operate(job: Job, ref: ObjectRef) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 
+from kindling.executors.placing import ensure_namespace
 from kindling.executors.protocol import Job, Observation, Outcome, Succeeded
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
@@ -33,7 +34,11 @@ class SecretExecutor:
         ref = _ref(spec, cluster)
         live = await _live(cluster, ref)
         if live is None:
-            await _ensure_namespace(cluster, ref.namespace, job.world.project)
+            # A Secret comes before the workloads that need it, and so may come before their
+            # namespace.
+            await ensure_namespace(
+                cluster, ref.namespace, job.world.project, lambda line: job.log(line, "kindling")
+            )
             try:
                 live = await cluster.create(_manifest(spec, ref, job.world.project))
                 job.log(f"{ref}: created", "kindling")
@@ -75,18 +80,6 @@ async def _live(cluster: Cluster, ref: ObjectRef) -> Object | None:
         return await cluster.get(ref)
     except NotFoundError:
         return None
-
-
-async def _ensure_namespace(cluster: Cluster, name: str, project: str) -> None:
-    """A Secret comes before the workloads that need it, and so may come before their namespace."""
-    ref = ObjectRef("v1", "Namespace", name)
-    if await _live(cluster, ref) is None:
-        labels = {OWNER_LABEL: project}
-        manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-        try:
-            await cluster.create({**manifest, "metadata": {"name": name, "labels": labels}})
-        except AlreadyExistsError:
-            return
 
 
 def _manifest(spec: SecretSpec, ref: ObjectRef, project: str) -> Object:

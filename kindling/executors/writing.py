@@ -1,6 +1,7 @@
 """One object written to the cluster: whose it is, who else owns its fields, and what cannot change.
 
-Server-side apply as `kindling`, under four rules.
+Server-side apply as `kindling`, into a namespace that is made where it is missing, under four
+rules.
 
 An object that carries another project's label is refused by name. One that carries no project's
 label is taken over only when no field of ours is owned with another value by somebody else. On an
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kindling.errors import ClusterError
+from kindling.executors.placing import ensure_namespace
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import (
     ConflictError,
@@ -112,6 +114,13 @@ class Writer:
             return await self.cluster.apply(manifest, force=True, timeout=self.timeout)
         except ConflictError:
             # Somebody wrote between the server's reading and writing: the same again works.
+            return await self.cluster.apply(manifest, timeout=self.timeout)
+        except UnknownKindError:
+            raise
+        except NotFoundError:
+            # A new object has no other place to miss than its namespace.
+            namespace = ref.namespace or self.cluster.namespace
+            await ensure_namespace(self.cluster, namespace, self.project, self.say)
             return await self.cluster.apply(manifest, timeout=self.timeout)
 
     def _may_take(self, ref: ObjectRef, error: FieldConflictError, live: Object | None) -> None:

@@ -37,8 +37,9 @@ CMD ["sh", "-c", "{serve}"]
 
 
 def kindlingfile(ns: str, *dependencies: str, greeting: str = "hello", built: bool = True) -> str:
+    """What builds nothing brings no namespace either, and gets it all the same."""
     return (
-        NAMESPACE.format(ns=ns)
+        (NAMESPACE.format(ns=ns) if built else "")
         + (f'docker_build("redis-{ns}", "redis")\n' if built else "")
         + SERVICE.format(
             ns=ns,

@@ -175,6 +175,20 @@ async def test_a_plan_says_what_would_be_created_changed_and_deleted(place: Plac
         await place.cluster.get(ObjectRef("v1", "ConfigMap", "new", ns))
 
 
+async def test_a_namespace_that_is_missing_is_made_once(place: Place) -> None:
+    ref = ObjectRef("v1", "Namespace", f"{place.namespace}-more")
+    manifests = [config(name) for name in "abc"]
+    for manifest in manifests:
+        manifest["metadata"]["namespace"] = ref.name
+    try:
+        await place.applied(*manifests)
+        assert place.world.lines.text.count("created, since it was missing") == 1
+        live = await place.cluster.get(ref)
+        assert live["metadata"]["labels"]["kindling.dev/project"] == place.world.project
+    finally:
+        await place.cluster.delete(ref)
+
+
 async def test_an_immutable_field_needs_consent_to_recreate(place: Place) -> None:
     first = await place.applied(deployment("sleep 600"))
     changed = deployment("sleep 600", label="other")
