@@ -6,10 +6,10 @@ import argparse
 import os
 import platform
 
-from bench import cold_start, edit_loop, embedded, hashing, no_change
+from bench import cold_start, edit_loop, embedded, environments, hashing, no_change
 from bench.timing import Table
 
-SECTIONS = ("start", "graph", "hash", "loop", "cluster")
+SECTIONS = ("start", "graph", "hash", "loop", "cluster", "operator")
 
 
 def main() -> None:
@@ -26,6 +26,12 @@ def main() -> None:
         "--sizes", default="1000,10000", help="nodes of the graphs, with commas (%(default)s)"
     )
     parser.add_argument("--rounds", type=int, default=7, help="times each is tried (%(default)s)")
+    parser.add_argument(
+        "--idle", type=float, default=60.0, help="seconds of an idle operator (%(default)s)"
+    )
+    parser.add_argument(
+        "--storm", type=int, default=0, help="environments of a storm; none by default"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - set(SECTIONS)
     if unknown:
@@ -42,6 +48,9 @@ def main() -> None:
         edit_loop.measure(table, arguments.rounds)
     if "cluster" in wanted:
         embedded.measure(table, arguments.rounds)
+    if "operator" in wanted:
+        rounds = min(arguments.rounds, 3)
+        environments.measure(table, rounds, idle=arguments.idle, storm=arguments.storm)
 
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print(table.render())
