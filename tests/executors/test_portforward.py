@@ -20,7 +20,7 @@ from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, PortForwardSpec
 from kindling.kube.protocol import Object
-from kindling.testing.cluster import FakeCluster
+from kindling.testing.cluster import FakeCluster, FakePortStream
 from kindling.testing.jobs import JobWorld
 
 LABELS = {"app": "web"}
@@ -145,6 +145,23 @@ async def test_the_local_port_outlives_the_pod(stage: Stage) -> None:
     assert await ask(port) == "b"
     following.cancel()
     await asyncio.wait([following])
+
+
+async def test_the_trial_of_a_port_leaves_no_connection_open_in_the_pod(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server of one connection after the other would answer nobody else until it ends."""
+    ended = asyncio.Event()
+
+    class Stream(FakePortStream):
+        async def close(self) -> None:
+            await super().close()
+            ended.set()
+
+    monkeypatch.setattr("kindling.testing.cluster.FakePortStream", Stream)
+    stage.pod("a")
+    await stage.forwarded()
+    await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_a_lone_port_means_the_one_that_the_pod_declares(stage: Stage) -> None:
