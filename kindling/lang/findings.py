@@ -14,7 +14,7 @@ from typing import Any
 from kindling.errors import ConfigError, nearest
 from kindling.lang.structured import place_in_yaml
 from kindling.objects.reference import parse_reference
-from kindling.operator.backing.exports import injected
+from kindling.operator.backing.exports import injected, nearest_credential
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND
 from kindling.operator.model import Environment, environment_schema, read_environment
@@ -100,10 +100,11 @@ def find_in_environment(manifest: Mapping[str, Any]) -> tuple[Finding, ...]:
 
 
 def _misspelt(environment: Environment) -> Iterator[Finding]:
-    """References to variables that nothing sets, where one of nearly that name is set.
+    """Names of variables that are nearly right: references to one that nothing sets, and passwords
+    and users of dependencies.
 
     Others may be meant as they are: the kubelet sets some too, and leaves alone what it does not
-    know.
+    know, and images know more than what is known of them here.
     """
     known = [name for one in environment.dependencies for name in injected(one)]
     known += [variable.name for variable in environment.env]
@@ -112,6 +113,12 @@ def _misspelt(environment: Environment) -> Iterator[Finding]:
             if len(dollars) % 2 and name not in known and (hint := nearest(name, known)):
                 field = f"spec.deployment.env[{at}]"
                 yield Finding(field, f"refers to `$({name})`, which nothing sets", hint, False)
+    for one in environment.dependencies:
+        for at, variable in enumerate(one.env):
+            if meant := nearest_credential(one.type, variable.name):
+                field = f"{one.path}.env[{at}]"
+                told = f"sets `{variable.name}`, of which {one.type} knows nothing"
+                yield Finding(field, told, f"Did you mean `{meant}`?", False)
 
 
 def find_in_part(value: Mapping[str, Any], *path: str) -> tuple[Finding, ...]:
@@ -125,7 +132,8 @@ def find_in_part(value: Mapping[str, Any], *path: str) -> tuple[Finding, ...]:
 
 
 def find_in_dependency(value: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Mistakes in a dependency by itself, rules included; paths begin below it."""
+    """Mistakes in a dependency by itself, rules included; paths begin below it. Warnings come with
+    the environment that it belongs to."""
     if found := find_in_part(value, "spec", "dependencies", "[]"):
         return found
     alone = {"deployment": {"image": "a", "port": 1}, "service": {"port": 1}}
@@ -139,7 +147,7 @@ def find_in_dependency(value: Mapping[str, Any]) -> tuple[Finding, ...]:
     return tuple(
         replace(one, field=one.field.removeprefix(f"{start}."))
         for one in find_in_environment(whole)
-        if one.field.startswith(start)
+        if one.serious and one.field.startswith(start)
     )
 
 

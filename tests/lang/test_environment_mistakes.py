@@ -378,3 +378,19 @@ def test_a_reference_to_nothing_that_is_nearly_one_is_told(
     for text in texts:
         assert text.startswith("Kindlingfile:1:1: service `api`: `env.B` refers to `$(DATAB")
         assert text.endswith("which nothing sets. Did you mean `DATABASE_URL`?")
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        'service("api", "x", 80, dependencies = [postgres(env = {NAME: "x"})])',
+        'dse("api", deployment = {"image": "x", "port": 80},'
+        ' dependencies = [{"type": "postgres", "env": [{"name": NAME, "value": "x"}]}])',
+    ],
+)
+def test_a_password_under_a_misspelt_name_is_told(project: Project, declared: str) -> None:
+    """The server would be given another one, and say nothing of this."""
+    (remark,) = project.evaluate(f'NAME = "POSTGRES_PASS"\n{declared}').remarks
+    assert str(remark).endswith(
+        "sets `POSTGRES_PASS`, of which postgres knows nothing. Did you mean `POSTGRES_PASSWORD`?"
+    )

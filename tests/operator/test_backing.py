@@ -10,6 +10,7 @@ import pytest
 import yaml
 from syrupy.assertion import SnapshotAssertion
 
+from kindling.operator.backing.exports import nearest_credential
 from kindling.operator.backing.table import SERVICES
 from kindling.operator.credentials import Known
 from kindling.operator.definitions.environment import DEPENDENCY_TYPES
@@ -142,6 +143,32 @@ def test_data_lie_in_a_folder_of_the_volume(sort: str) -> None:
     """The root of a new volume may hold `lost+found`, and MySQL begins in an empty folder only."""
     [mount] = container_of(sort, storageSize="1Gi")["volumeMounts"]
     assert mount["subPath"] == "data"
+
+
+@pytest.mark.parametrize(
+    ("sort", "name", "meant"),
+    [
+        ("postgres", "POSTGRES_PASS", "POSTGRES_PASSWORD"),
+        ("postgres", "POSTGRE_PASSWORD", "POSTGRES_PASSWORD"),
+        ("rabbitmq", "RABBITMQ_DEFAULT_PASSWORD", "RABBITMQ_DEFAULT_PASS"),
+        ("vault", "VAULT_DEV_ROOT_TOKEN", "VAULT_DEV_ROOT_TOKEN_ID"),
+        ("postgres", "POSTGRES_PASSWORD", ""),
+        ("postgres", "POSTGRES_PASSWORD_FILE", ""),
+        ("postgres", "POSTGRES_INITDB_ARGS", ""),
+        ("postgres", "PGPASSWORD", ""),
+        ("mysql", "MYSQL_RANDOM_ROOT_PASSWORD", ""),
+        ("mysql", "MYSQL_ROOT_HOST", ""),
+        ("rabbitmq", "RABBITMQ_DEFAULT_VHOST", ""),
+        ("rabbitmq", "RABBITMQ_DEFAULT_USER_TAGS", ""),
+        ("mongodb", "MONGO_INITDB_DATABASE", ""),
+        ("influxdb", "DOCKER_INFLUXDB_INIT_RETENTION", ""),
+        ("redis", "REDIS_PASSWORD", ""),
+    ],
+)
+def test_a_misspelt_credential_is_known_from_what_images_know_besides(
+    sort: str, name: str, meant: str
+) -> None:
+    assert nearest_credential(sort, name) == meant
 
 
 def test_the_console_of_minio_is_always_at_one_port() -> None:
