@@ -24,7 +24,7 @@ from kindling.operator.controller.lease import (
 from kindling.operator.controller.reconcile import BUILD_IMAGE
 from kindling.operator.controller.writing import OPERATOR_MANAGER
 
-__all__ = ["BUILD_IMAGE", "Operation", "Phase", "Scope", "Standing", "holder", "start"]
+__all__ = ["BUILD_IMAGE", "Operation", "Phase", "Scope", "Standing", "holder", "start", "turn"]
 
 _T = TypeVar("_T")
 
@@ -104,6 +104,17 @@ async def holder(cluster: Cluster, namespace: str) -> str:
         if found := await holder_in_force(cluster, place, now):
             return found
     return ""
+
+
+def turn(before: Standing, after: Standing, identity: str) -> str:
+    """What is said when it changes who acts; nothing of the first time, which the caller tells."""
+    if before.phase is Phase.STANDING_BY and after.phase is Phase.ACTING:
+        return "this operator acts from now on"
+    if before.phase is Phase.STARTING or after.phase is not Phase.STANDING_BY:
+        return ""
+    if after.holder in ("", identity, before.holder):
+        return ""
+    return f"the operator {after.holder} acts from now on; this one stands by"
 
 
 class _Threaded:
@@ -251,12 +262,15 @@ class _Threaded:
         """The phase is that of the post which was added last."""
         posts = [post for post, _ in self._posts.values()]
         async with self._moved:
-            if not posts or not all(post.decided for post in posts):
+            if self._stop.is_set() or not posts or not all(post.decided for post in posts):
                 return
             acting = all(post.acting for post in posts)
             phase = Phase.ACTING if acting else Phase.STANDING_BY
+            before = self._phase
             self._phase = Standing(phase, next((post.holder for post in reversed(posts)), ""))
             self._moved.notify_all()
+        if line := turn(before, self._phase, self._identity):
+            self._say(line)
 
 
 async def _ensure_namespace(cluster: Cluster, namespace: str) -> None:
