@@ -426,11 +426,15 @@ def _table(context: str, found: Overview) -> list[str]:
     if found.everywhere:
         rows += [("acts", f"{found.everywhere}, in all namespaces")]
     for here in found.namespaces:
-        counts = f"{here.environments} environments, {here.pools} pools"
+        counts = f"{_count(here.environments, 'environment')}, {_count(here.pools, 'pool')}"
         rows += [("", f"{here.namespace}: {counts}; {here.actor or 'nobody'} acts")]
     if not found.everywhere and not any(here.actor for here in found.namespaces):
         rows += [("acts", "nobody: `kindling up`, `operator run` and `operator install` do")]
     return [f"{key:<11}{text}" for key, text in rows]
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _identity() -> str:
