@@ -6,7 +6,9 @@ no gRPC probes.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import shutil
 import subprocess
 import uuid
@@ -14,12 +16,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
+from kindling.kube.client import connect
 from kindling.operator.containers import wait_for
+from kindling.operator.controller.definitions import install_definitions
 from kindling.operator.credentials import Known
 from kindling.operator.desired import desired
 from kindling.operator.pools.desired import Agent, desired_pool
+from tests.operator.controller.place import own_context
 from tests.operator.manifests import POOLS, UPSTREAM, Obj, definitions, documents, environment
 
 pytestmark = [
@@ -29,9 +33,11 @@ pytestmark = [
 
 
 def kubectl(*args: str, objects: list[Obj] | None = None, fails: bool = False) -> str:
+    """As JSON: in YAML, a hash such as `12e4` is a number to some."""
+    given = {"apiVersion": "v1", "kind": "List", "items": objects}
     done = subprocess.run(
         ["kubectl", *args],
-        input=None if objects is None else yaml.safe_dump_all(objects),
+        input=None if objects is None else json.dumps(given),
         capture_output=True,
         text=True,
         check=False,
@@ -45,14 +51,20 @@ def kubectl(*args: str, objects: list[Obj] | None = None, fails: bool = False) -
 def namespace() -> Iterator[str]:
     """A namespace in a cluster that knows our kinds. They stay: other tests use them meanwhile."""
     name = f"operator-{uuid.uuid4().hex[:8]}"
-    names = [f"crd/{one['metadata']['name']}" for one in definitions()]
+    asyncio.run(_teach())
     try:
-        kubectl("apply", "--validate=false", "-f", "-", objects=definitions())
-        kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
         kubectl("create", "namespace", name)
         yield name
     finally:
         kubectl("delete", "--ignore-not-found", "namespace", name)
+
+
+async def _teach() -> None:
+    cluster = await connect(own_context(), os.environ)
+    try:
+        await install_definitions(cluster)
+    finally:
+        await cluster.close()
 
 
 def test_the_definitions_are_structural(namespace: str) -> None:
