@@ -140,6 +140,13 @@ class Place:
             self.namespace, name
         )
 
+    async def at_rest(self, name: str = "shop") -> None:
+        """Return once nothing is left to be done, when the operator that acts has come to its end
+        too: the last word of a status comes a moment after `Ready`."""
+        async with asyncio.timeout(LIMIT):
+            while (await self.look(name)).writes:
+                continue
+
     def ref(self, kind: str, name: str = "shop") -> ObjectRef:
         versions = {
             "Deployment": "apps/v1",

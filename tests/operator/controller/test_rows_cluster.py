@@ -103,7 +103,9 @@ async def test_rows_22_33_35_36_38_40_of_an_application(place: Place) -> None:
     )
     live = await place.ready()
     assert (await place.get("Service"))["spec"]["ports"][0]["targetPort"] == 9090
-    spec = (await place.get("Ingress"))["spec"]
+    made_later = await place.get("Ingress")
+    assert made_later["metadata"]["ownerReferences"][0]["uid"] == uid
+    spec = made_later["spec"]
     backend = spec["rules"][0]["http"]["paths"][0]["backend"]["service"]
     assert backend == {"name": "shop", "port": {"number": 8000}}
     assert spec["tls"] == [{"hosts": ["shop.localhost"], "secretName": "shop-tls"}]
@@ -134,6 +136,7 @@ async def test_rows_23_32_34_39_of_dependencies(place: Place) -> None:
     claim = await place.get("PersistentVolumeClaim", "shop-redis-data")
     assert claim["status"]["phase"] == "Bound"
 
+    await place.at_rest()
     before = await _versions(place)
     looked = await place.look()
     assert (looked.writes, looked.problems, looked.again) == ((), (), None)
