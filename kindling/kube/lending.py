@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, MutableMapping
+from typing import TYPE_CHECKING, Any
 
 from kindling.kube.contexts import KubeContext, read_kubeconfig
 from kindling.kube.wire import Wire
@@ -11,26 +11,49 @@ from kindling.kube.wire import Wire
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Lent"]
+__all__ = ["Lent", "LentSession"]
+
+
+class LentSession:
+    """What a library needs of an aiohttp session. It stays open when the library closes it: that
+    may be while requests of its own are under way, and those would leave their connections
+    behind."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.closed = False
+
+    @property
+    def headers(self) -> MutableMapping[str, str]:
+        return self._session.headers
+
+    async def request(self, method: str, url: str, **more: Any) -> aiohttp.ClientResponse:
+        if self.closed:
+            raise RuntimeError("Session is closed")
+        return await self._session.request(method, url, **more)
+
+    async def close(self) -> None:
+        self.closed = True
 
 
 class Lent:
-    """An aiohttp session that is logged in to a cluster. Whoever opens one calls `close`.
+    """Sessions that are logged in to a cluster. Whoever opens one calls `close`, when nothing uses
+    it any more.
 
-    It carries the credentials that it was opened with: when the server rejects them, `open` gives
-    another one.
+    A session carries the credentials that it was opened with: when the server rejects them, `open`
+    gives another one.
     """
 
     def __init__(self, context: KubeContext, environment: Mapping[str, str]) -> None:
         self._context = context
         self._environment = dict(environment)
-        self._open: list[tuple[Wire, aiohttp.BaseConnector | None]] = []
+        self._open: list[Wire] = []
 
     @property
     def server(self) -> str:
         return self._context.server.rstrip("/")
 
-    async def open(self) -> aiohttp.ClientSession:
+    async def open(self) -> LentSession:
         """A session with the credentials as they are now.
 
         Raises:
@@ -43,13 +66,11 @@ class Lent:
         except BaseException:
             await wire.close()
             raise
-        self._open.append((wire, session.connector))
-        return session
+        self._open.append(wire)
+        return LentSession(session)
 
     async def close(self) -> None:
         """End all connections of all sessions."""
-        for wire, connector in self._open:
-            if connector is not None:  # a session that somebody closed has lost it from sight
-                await connector.close()
+        for wire in self._open:
             await wire.close()
         self._open.clear()

@@ -108,6 +108,7 @@ class OwnerWatch:
                 self._say(f"the watch of environments is tried again every {_PAUSE:.0f} s: {told}")
             self._said = told
         finally:
+            await _end_others()
             await lent.close()
 
     def _registry(self, lent: Lent) -> Any:
@@ -119,7 +120,7 @@ class OwnerWatch:
             self._out(self._told, dict(event["object"]), event["type"] == "DELETED")
 
         async def login(**_: Any) -> Any:
-            session = await lent.open()
+            session: Any = await lent.open()
             return kopf.AiohttpSession(server=lent.server, aiohttp_session=session)
 
         for kind in self._kinds:
@@ -135,6 +136,14 @@ class OwnerWatch:
         with self._lock:
             if not self._ended:
                 self._outer.call_soon_threadsafe(call, *args)
+
+
+async def _end_others() -> None:
+    """End what kopf has left running in this loop, which is there for kopf alone."""
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 def _settings() -> Any:
