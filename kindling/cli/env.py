@@ -72,11 +72,11 @@ def _unset(
                     f"`{word}` of `{name}` comes from its {brought.source}",
                     hint="Set it to another value, or give the dependency an `envVarName`.",
                 )
-            if brought is None and (hint := nearest(word, known)):
-                tell(f"`{word}` is not set. {hint}")
+            if brought is None:
+                tell(f"`{word}` is not set. {nearest(word, known)}".rstrip())
         return await change(reached.cluster, holder, drop=drop)
 
-    _edit(invocation, name, namespace, container, edit, "unset", "is not set")
+    _edit(invocation, name, namespace, container, edit, "unset")
 
 
 @action(command, "list", "List variables.")
@@ -114,10 +114,12 @@ def _edit(
     container: str,
     edit: Callable[[Reached, Holder], Coroutine[Any, Any, Edited]],
     done: str,
-    already: str,
+    already: str = "",
 ) -> None:
+    """`already` is said of names that needed no change."""
     from kindling.engine.environments.declared import declared_here
     from kindling.engine.environments.variables import find
+    from kindling.operator.controller.run import holder as actor
 
     async def work(reached: Reached) -> None:
         place = namespace or reached.namespace
@@ -131,7 +133,7 @@ def _edit(
             )
         edited = await edit(reached, holder)
         what = "environment" if holder.is_environment else holder.ref.kind
-        for word in edited.same:
+        for word in edited.same if already else ():
             tell(f"`{word}` {already}")
         if edited.changed:
             tell(f"{done} [{', '.join(edited.changed)}] of the {what} `{name}` in {place}")
@@ -139,6 +141,11 @@ def _edit(
                 tell(
                     f"it belongs to the project `{holder.project}`: the next `kindling up` there "
                     "puts back what its Kindlingfile says"
+                )
+            if holder.is_environment and not await actor(reached.cluster, place):
+                tell(
+                    f"no operator acts in {place}, so its pods stay as they are: `kindling up`, "
+                    "`operator run` and `operator install` roll it out"
                 )
         else:
             tell(f"nothing to change in the {what} `{name}`")

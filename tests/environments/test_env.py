@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,35 @@ def test_what_a_dependency_brings_cannot_be_unset(kindling: Kindling) -> None:
     done = kindling("env", "unset", "orders", "REDIS_URL")
     assert done.code == 2
     assert "comes from its dependency redis" in done.err
+
+
+@pytest.mark.usefixtures("furnished")
+def test_a_variable_that_is_not_set_is_told_once(kindling: Kindling) -> None:
+    kindling("env", "set", "orders", "COLOR=1")
+    told = kindling("env", "unset", "orders", "COLOUR").err.splitlines()
+    assert [line for line in told if "COLOUR" in line] == [
+        "`COLOUR` is not set. Did you mean `COLOR`?"
+    ]
+    told = kindling("env", "unset", "orders", "ZZZ").err.splitlines()
+    assert "`ZZZ` is not set." in told
+
+
+def test_an_environment_that_nobody_rolls_out_is_told(
+    furnished: FakeCluster, kindling: Kindling
+) -> None:
+    assert "no operator acts in default" in kindling("env", "set", "orders", "A=1").err
+    assert "no operator" not in kindling("env", "set", "orders", "A=1").err
+    assert "no operator" not in kindling("env", "set", "web", "A=1").err
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    furnished.put(
+        {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": "kindling-operator", "namespace": "default"},
+            "spec": {"holderIdentity": "up", "renewTime": now, "leaseDurationSeconds": 900},
+        }
+    )
+    assert "no operator" not in kindling("env", "set", "orders", "A=2").err
 
 
 @pytest.mark.usefixtures("furnished")
