@@ -21,7 +21,8 @@ def overview_text(overview: Overview, *, chosen_names: bool = False, ink: Ink | 
     if overview.problem:
         name = f" `{overview.context}`" if overview.context else ""
         said = f" ({overview.chosen})" if overview.chosen else ""
-        return pen(f"cluster{name}{said}: {overview.problem}", Tone.DIM) + "\n"
+        hint = f"\n  {overview.hint}" if overview.hint else ""
+        return pen(f"cluster{name}{said}: {overview.problem}{hint}", Tone.DIM) + "\n"
     lines = [pen.bold(f"cluster `{overview.context}`: {overview.chosen}")]
     if not chosen_names:
         where = f", namespace {overview.namespace}" if overview.namespace else ""

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from kindling.engine.environments.overview import routes_of
+from kindling.engine.environments.overview import Overview, routes_of
 from kindling.operator.definitions.core import GROUP, VERSION
+from kindling.report.overview import overview_text
 from kindling.testing.cluster import FakeCluster
 from tests.environments.conftest import Kindling, pod, workload
 
@@ -267,3 +268,12 @@ def test_routes_are_addresses_to_open() -> None:
         ("https://a.example/api", "http"),
         ("http://*/api", "http"),
     ]
+
+
+def test_a_cluster_that_does_not_answer_is_told_with_what_may_be_done() -> None:
+    seen = Overview("kind-a", "it is the current context", problem="it is stopped", hint="Start it")
+    assert overview_text(seen) == (
+        "cluster `kind-a` (it is the current context): it is stopped\n  Start it\n"
+    )
+    assert seen.to_json()["hint"] == "Start it"
+    assert not seen.to_json()["answers"]

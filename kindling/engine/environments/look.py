@@ -50,7 +50,7 @@ async def look(
             return await look_at(reached.cluster, target, looked_in)
     except KindlingError as error:
         name, why = (target.context.name, target.reason) if target else ("", "")
-        return Overview(name, why, problem=error.message.splitlines()[0])
+        return Overview(name, why, problem=error.message.splitlines()[0], hint=error.hint)
 
 
 async def look_at(

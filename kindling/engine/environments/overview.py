@@ -169,11 +169,12 @@ class Route:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """Everything about one cluster. When `problem` is not empty, it did not answer and nothing else
-    is known. `notes` say what could not be read."""
+    is known, and `hint` says what may be done. `notes` say what could not be read."""
 
     context: str
     chosen: str
     problem: str = ""
+    hint: str = ""
     server: str = ""
     version: str = ""
     product: str = ""
