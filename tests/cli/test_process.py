@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = (
     "asyncio",
@@ -51,6 +54,33 @@ def test_version_imports_nothing_heavy(tmp_path: Path) -> None:
     version, heavy = done.stdout.splitlines()
     assert version.startswith("kindling ")
     assert heavy == "[]"
+
+
+def test_a_plan_without_environments_or_a_cluster_imports_no_client_and_no_operator(
+    tmp_path: Path,
+) -> None:
+    """Who declares no environment pays nothing for those who do."""
+    project = tmp_path / "hello"
+    leave = shutil.ignore_patterns(".kindling")
+    shutil.copytree(ROOT / "examples" / "hello", project, ignore=leave)
+    heavy = ("aiohttp", "cryptography", "kopf", "kubernetes", "kindling.operator.controller")
+    code = (
+        "import sys\n"
+        "from kindling.cli.main import run\n"
+        "assert run(['plan']) == 0\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])\n"
+    )
+    apart = {"KUBECONFIG": str(tmp_path / "none"), "XDG_DATA_HOME": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env={**os.environ, **apart},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert "rollout:hello" in done.stdout
 
 
 def test_help_imports_no_verb(tmp_path: Path) -> None:
