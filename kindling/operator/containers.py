@@ -27,8 +27,8 @@ done
 """Nothing of the environment stands in this text; it comes in variables. No parenthesis follows a
 dollar, since Kubernetes would take that for a variable of its own. Running `true` once connected is
 what every build of busybox can do; `-z` is not. Without the trap the first process of a container
-does not hear the signal, and its pod stays for half a minute. What the text says at the end is the container's
-termination message, and so the reason that a status shows."""
+does not hear the signal, and its pod stays for half a minute. What the text says at the end is the
+container's termination message, and so the reason that a status shows."""
 
 
 def amounts(resources: Mapping[str, Any]) -> dict[str, Any]:

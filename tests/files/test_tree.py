@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -169,15 +169,20 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
     assert [os.fsencode(path) for path in found.entries] == [b".", b"d\xff", b"d\xff/f\xfe"]
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that everybody may enter, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become someone who may not read")
 @pytest.mark.parametrize("name", ["secret", "folder"])
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "secret").write_text("x")
-    (tmp_path / name).chmod(0)
-    for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == 0 and not parent.stat().st_mode & stat.S_IXOTH:
-            parent.chmod(parent.stat().st_mode | 0o555)
+def test_what_cannot_be_read_is_named(open_folder: Path, name: str) -> None:
+    (open_folder / "folder").mkdir()
+    (open_folder / "secret").write_text("x")
+    (open_folder / name).chmod(0)
     script = (
         "import os, sys; from pathlib import Path\n"
         "from kindling.files.tree import TreeReader\n"
@@ -188,9 +193,12 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         "except HostError as error: print(error.render())\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script, str(open_folder)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert f"`{tmp_path / name}` cannot be read: Permission denied" in ran.stdout
+    assert f"`{open_folder / name}` cannot be read: Permission denied" in ran.stdout
 
 
 def test_what_cannot_be_read_is_an_error_that_names_it(
