@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,6 +36,7 @@ from kindling.executors.revision import Progress, Standing, assess
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
 from kindling.kube.protocol import Cluster, Object
+from kindling.objects.secretnames import PREFIX, known_as
 
 __all__ = ["Following", "Health"]
 
@@ -56,6 +58,16 @@ _HINTS = (
     ("Unschedulable", "No node takes it: look at its requests, node selector and volume claims"),
     ("FailedMount", "Does it mount a ConfigMap, Secret or claim that is missing?"),
 )
+
+
+_MISSING_SECRET = re.compile(rf'secret "({re.escape(PREFIX)}[-.a-z0-9]+)" not found')
+
+
+def _hint(reason: str, message: str) -> str:
+    if found := _MISSING_SECRET.search(message):
+        name = known_as(found[1], ())
+        return f"`kindling secrets set {name.upper().replace('-', '_')}` makes it"
+    return next((text for mark, text in _HINTS if mark in reason), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +340,7 @@ class Following:
             summary = shown[0][1].summary
             if health.text not in (summary, ""):
                 details.append(health.text)
-            hint = next((text for mark, text in _HINTS if mark in shown[0][1].reason), "")
+            hint = _hint(shown[0][1].reason, shown[0][1].message)
         for number, (pod, trouble) in enumerate(shown):
             if number or trouble.summary != summary:
                 details.append(trouble.summary)

@@ -90,6 +90,7 @@ class _Forward:
         self._spec = spec
         self._clock: Clock = job.world.clock
         self._log: LogSink = job.log
+        self._node = job.node.id
         refs, selectors = _workloads(job, spec)
         self._watch = PodWatch(cluster, refs, selectors)
         self._refs = refs
@@ -260,7 +261,7 @@ class _Forward:
             return error
         return HostError(
             f"The local port {port} is taken" + (f" by {who}" if who else ""),
-            hint="Stop what holds it, or forward another local port",
+            hint=f"Stop what holds it and `kindling trigger {self._node}`, or forward another port",
         )
 
 

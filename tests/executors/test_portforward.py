@@ -215,8 +215,10 @@ async def test_a_port_that_is_taken_names_its_holder(stage: Stage) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert f"(pid {os.getpid()})" in holder(port)
-        with pytest.raises(HostError, match=f"The local port {port} is taken by"):
-            await PortForwardExecutor().run(stage.job(port))
+        job = stage.job(port)
+        with pytest.raises(HostError, match=f"The local port {port} is taken by") as caught:
+            await PortForwardExecutor().run(job)
+        assert f"`kindling trigger {job.node.id}`" in caught.value.hint
 
 
 async def test_closing_gives_the_port_back(stage: Stage) -> None:

@@ -295,6 +295,19 @@ async def test_troubles_that_may_pass_are_given_time(stage: Stage) -> None:
     assert 'secret "s" missing' in failure.details
 
 
+async def test_a_secret_of_the_user_that_is_missing_is_told_with_the_command_that_makes_it(
+    stage: Stage,
+) -> None:
+    stage.deploy()
+    message = 'secret "kindling-secret-stripe-key" not found'
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": message}}
+    async with stage.running() as task:
+        stage.pod("a", state=waiting)
+        await stage.settle()
+        await stage.clock.advance(60)
+        assert failed(task).failure.hint == "`kindling secrets set STRIPE_KEY` makes it"
+
+
 async def test_a_pod_that_no_node_takes_fails_after_a_while(stage: Stage) -> None:
     stage.deploy()
     condition = {
