@@ -319,7 +319,7 @@ async def _reached(
         file = invocation.kindlingfile() if invocation.file else file
         target = await find_target(Wanted(file, invocation.context, reads), environment)
     if not (reads or around):
-        print(f"cluster: {target.context.name}, {target.reason}", file=sys.stderr)  # noqa: T201
+        print(f"Cluster `{target.context.name}`: {target.reason}", file=sys.stderr)  # noqa: T201
     async with reach(target, environment, start=False) as there:
         yield there
 
