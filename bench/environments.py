@@ -137,6 +137,7 @@ class _Bench:
         applied: list[float] = []
         theirs: dict[str, list[float]] = {"": [], "--server-side": []}
         environments = [_with_redis(f"many-{number:03}") for number in range(MANY)]
+        count, note = 0, list[str]()
         for round_ in range(rounds):
             for option, samples in theirs.items():
                 async with self._namespace(pods=False) as place:
@@ -147,12 +148,12 @@ class _Bench:
                     (one["kind"], one["metadata"]["name"])
                     for one in _children(environments, place.namespace)
                 }
+                count = len(wanted)
                 seconds, done = await self._until_written(place, environments, wanted)
                 ours.append(done)
                 applied.append(seconds)
                 if round_ == rounds - 1:
                     note = await self._idle(place, pid, idle)
-        count = len(wanted)
         rows = [
             Row(f"kubectl apply of the {count:,} objects", tuple(theirs[""])),
             Row("kubectl apply --server-side of them", tuple(theirs["--server-side"])),
