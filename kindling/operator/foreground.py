@@ -43,8 +43,8 @@ async def run_until_told(
                     )
                     say(f"/healthz and /readyz are at {health[0]}:{port}")
                 await _run(operation, told, say)
+                say("stopping: finishing what is being written, and giving the Lease back")
         finally:
-            say("stopping: finishing what is being written, and giving the Lease back")
             await _stop(operation, told)
 
 

@@ -251,7 +251,8 @@ class _Threaded:
         async with self._moved:
             self._failure = error
             self._moved.notify_all()
-        self._say(error.render())
+        if self._phase.phase is not Phase.STARTING:  # until then `settled` tells whoever started it
+            self._say(error.render())
 
     def _changed(self) -> None:
         task = asyncio.get_running_loop().create_task(self._tell())

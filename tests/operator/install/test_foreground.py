@@ -84,10 +84,11 @@ async def test_a_signal_before_it_acts_stops_it_too() -> None:
 
 
 async def test_one_that_cannot_act_says_why_and_is_stopped() -> None:
-    operation = Played(problem="the kind is missing")
+    operation, said = Played(problem="the kind is missing"), list[str]()
     with pytest.raises(ClusterError, match="the kind is missing"):
-        await run(operation, (), [])
+        await run(operation, (), said)
     assert operation.stops == 1
+    assert said == []  # the error says all, and there is nothing to finish
 
 
 async def test_a_second_signal_does_not_wait_for_a_stop_that_hangs() -> None:
