@@ -177,6 +177,8 @@ async def test_row_18_the_operators_log_is_followed(
         *(sys.executable, "-m", "kindling", "logs", "--operator", "-F"),
         cwd=tmp_path,
         stdout=asyncio.subprocess.PIPE,
+        # Tests that run in the background of a shell are deaf to it, and so would the program be.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     async with asyncio.timeout(LIMIT):
