@@ -138,7 +138,31 @@ def diagnose(text: str, sources: Mapping[str, Source], known: Iterable[str]) -> 
         if (caller.file, caller.line) != (where.file, where.line) and caller not in callers:
             callers.append(caller)
     error = reworded(report.message)
+    if source is not None and not error.hint:
+        error.hint = _slip(report, source)
     return placed(error, where, source, width=report.width, callers=callers)
+
+
+def _slip(report: Report, source: Source) -> str:
+    """For a parameter that is missing: the argument of the same call that was meant to be it."""
+    match = _MISSING.fullmatch(report.message)
+    if match is None:
+        return ""
+    try:
+        tree = ast.parse(source.text)
+    except (SyntaxError, ValueError, RecursionError):
+        return ""
+    _, parameters = _function(match[2])
+    for call in ast.walk(tree):
+        if not isinstance(call, ast.Call):
+            continue
+        if (call.lineno, call.col_offset + 1) != (report.line, report.column):
+            continue
+        for argument in call.keywords:
+            word = argument.arg or ""
+            if word not in parameters and nearest(word, [match[1]]):
+                return f"It has no `{word}`. Did you mean `{match[1]}`?"
+    return ""
 
 
 # What does not parse ------------------------------------------------------------------------------
@@ -359,13 +383,14 @@ def _serialize(match: re.Match[str]) -> ConfigError:
     )
 
 
+_MISSING = re.compile(
+    r"Missing (?:named-only |positional-only )?parameter `(\w+)` for (call to .+)"
+)
+
 _REWORDINGS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], ConfigError]], ...] = (
     (re.compile(r"Found (.+) extra named parameter\(s\) for (call to .+)"), _extra_named),
     (re.compile(r"Found (\d+) extra positional argument\(s\) for (call to .+)"), _extra_positional),
-    (
-        re.compile(r"Missing (?:named-only |positional-only )?parameter `(\w+)` for (call to .+)"),
-        _missing,
-    ),
+    (_MISSING, _missing),
     (
         re.compile(r"Object of type `(\w+)` has no attribute `(\w+)`(?:, did you mean `(\w+)`\?)?"),
         _no_attribute,

@@ -47,6 +47,15 @@ def test_an_unknown_parameter_names_the_nearest(project: Project) -> None:
     assert lines[-1] == "  Did you mean `cmd`?"
 
 
+def test_a_parameter_that_is_missing_for_a_slip_names_the_slip(project: Project) -> None:
+    lines = project.fails("x = [\n  service('a', 'nginx', prot = 80),\n]\n").split("\n")
+    assert lines[0] == "Kindlingfile:2:3: `service` needs `port`, which is not given"
+    assert lines[-1] == "  It has no `prot`. Did you mean `port`?"
+    missing = project.fails("service('a', port = 80, replicas = 2)\n").split("\n")
+    assert missing[0] == "Kindlingfile:1:1: `service` needs `image`, which is not given"
+    assert "Did you mean" not in "".join(missing)
+
+
 def test_functions_of_a_group_keep_their_name(project: Project) -> None:
     assert project.fails("os.getenv()\n").startswith(
         "Kindlingfile:1:1: `os.getenv` needs `key`, which is not given"
