@@ -56,6 +56,9 @@ __all__ = ["REAL", "Connections", "Tools", "open_tools", "run_session", "session
 
 _sessions = count(1)
 
+_ONE_SIGNAL = 0.3
+"""Seconds after the first signal within which others are that one again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Connections:
@@ -299,21 +302,25 @@ async def run_session(
 
 
 def _on_signals(session: Session, stack: AsyncExitStack) -> None:
-    """The first signal ends the session in order, the second one at once."""
-    loop = asyncio.get_running_loop()
-    seen: list[int] = []
+    """The first signal ends the session in order, the second one at once.
 
-    def on_signal(number: int) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+    Programs that run others often pass on to them what the terminal has told them already, so that
+    signals right after the first one are no second wish.
+    """
+    loop = asyncio.get_running_loop()
+    first: list[float] = []
+
+    def on_signal() -> None:
+        if not first:
+            first.append(loop.time())
             session.post(Interrupted())
-        else:
+        elif loop.time() - first[0] >= _ONE_SIGNAL:
             # Everything that matters is on disk, and the guardian ends the processes.
             os._exit(130)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with suppress(ValueError, NotImplementedError):  # not on the main thread, as in tests
-            loop.add_signal_handler(number, on_signal, number)
+            loop.add_signal_handler(number, on_signal)
             stack.callback(loop.remove_signal_handler, number)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -168,6 +169,20 @@ def test_a_second_ctrl_c_is_obeyed_at_once_and_nothing_is_left(
     assert session.returncode == 130
     until(lambda: not alive(pid_in(bench.root / "pid")), seconds=10)
     assert "Traceback" not in bench.read("said.txt")
+
+
+@linux
+def test_a_signal_that_is_passed_on_twice_ends_in_order(
+    bench: Workbench, kindle: Kindle, until: Until
+) -> None:
+    """`timeout` and others send it once to the program and once more to its group."""
+    bench.write("Kindlingfile", 'local_resource("a", cmd = "true")\n')
+    session = kindle(bench, "up", "--plain")
+    until(lambda: "local:a  done in" in bench.read("said.txt"))
+    session.send_signal(signal.SIGINT)
+    session.send_signal(signal.SIGTERM)
+    session.wait(timeout=20)
+    assert re.search("up (ended|interrupted) after", bench.read("said.txt"))
 
 
 @linux
