@@ -11,6 +11,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from kindling.kube.contexts import KubeContext
@@ -94,9 +95,11 @@ class OwnerWatch:
         logging.getLogger("kopf").setLevel(logging.CRITICAL)
         lent = Lent(self._context, self._environment)
         try:
+            settings = _settings()
+            settings.scanning.disabled = bool(self._namespace) and not await _sees_others(lent)
             await kopf.operator(
                 registry=self._registry(lent),
-                settings=_settings(),
+                settings=settings,
                 standalone=True,
                 clusterwide=not self._namespace,
                 namespaces=[self._namespace] if self._namespace else [],
@@ -136,6 +139,15 @@ class OwnerWatch:
         with self._lock:
             if not self._ended:
                 self._outer.call_soon_threadsafe(call, *args)
+
+
+async def _sees_others(lent: Lent) -> bool:
+    """Whether we may list namespaces. Who may not is better off not trying: kopf would ask again
+    and again for most of a minute before it watches the one that it was told."""
+    session = await lent.open()
+    asked = f"{lent.server}/api/v1/namespaces"
+    async with await session.request("GET", asked, params={"limit": "1"}) as response:
+        return response.status != HTTPStatus.FORBIDDEN
 
 
 async def _end_others() -> None:
