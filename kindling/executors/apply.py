@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import aclosing
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -19,8 +18,9 @@ from kindling.executors.writing import RefusedError, Writer
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ApplySpec, CustomDeploySpec, ObjectRef
+from kindling.kube.definitions import wait_served
 from kindling.kube.errors import InvalidError, NotFoundError
-from kindling.kube.protocol import Cluster, EventKind, Object
+from kindling.kube.protocol import Cluster, Object
 from kindling.objects.compare import differences, digest_of, project
 from kindling.objects.identity import (
     Manifest,
@@ -73,7 +73,7 @@ class ApplyExecutor:
                 written += await _each(items, write)
                 for ref, _ in items:
                     if ref.kind == "CustomResourceDefinition":
-                        await _established(cluster, ref)
+                        await wait_served(cluster, ref, limit=_ESTABLISH_LIMIT)
         except RefusedError as error:
             return Failed(Failure(FailureKind.REFUSED, error.message, error.details, error.hint))
         urls = await ingress_addresses(cluster, [ref_of(entry) for entry in written])
@@ -224,27 +224,6 @@ async def _forecast(
 def _comparable(item: Object) -> dict[str, Any]:
     metadata = {k: v for k, v in item["metadata"].items() if k not in _SERVER_WRITTEN}
     return {**{k: v for k, v in item.items() if k != "status"}, "metadata": metadata}
-
-
-async def _established(cluster: Cluster, ref: ObjectRef) -> None:
-    """Wait until the API server serves a new kind, or objects of it would not be found."""
-    fields = (("metadata.name", ref.name),)
-    try:
-        events = cluster.watch(ref.api_version, ref.kind, fields=fields)
-        async with asyncio.timeout(_ESTABLISH_LIMIT), aclosing(events):
-            async for event in events:
-                items = event.items if event.kind is EventKind.SYNCED else (event.object,)
-                if any(_is_established(item) for item in items):
-                    return
-    except TimeoutError:
-        raise ClusterError(
-            f"{ref} is not established after {_ESTABLISH_LIMIT:.0f} s", transient=True
-        ) from None
-
-
-def _is_established(crd: Object) -> bool:
-    conditions = (crd.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
 S = TypeVar("S")

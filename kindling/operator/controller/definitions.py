@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import aclosing
 from typing import Any
 
 from kindling.errors import ClusterError
+from kindling.kube.definitions import is_established, wait_served
 from kindling.kube.errors import (
     ForbiddenError,
     InvalidError,
     NotFoundError,
     ServerFaultError,
-    TimeLimitError,
 )
-from kindling.kube.protocol import Cluster, EventKind
+from kindling.kube.protocol import Cluster
 from kindling.operator.controller.comparing import differences
 from kindling.operator.controller.planning import reference
 from kindling.operator.controller.writing import OPERATOR_MANAGER
@@ -56,8 +54,8 @@ async def install_definitions(cluster: Cluster, *, force: bool = False) -> tuple
         if force or not live or await _would_change(cluster, manifest, live):
             await _write(cluster, manifest)
             written.append(name)
-        if not _established(live):
-            await _wait(cluster, manifest)
+        if not is_established(live):
+            await wait_served(cluster, ref, limit=_LIMIT)
     return tuple(written)
 
 
@@ -117,27 +115,4 @@ async def _served(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
         await cluster.resource(version, spec["names"]["kind"])
     except NotFoundError:
         await _write(cluster, manifest)
-        await _wait(cluster, manifest)
-
-
-async def _wait(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
-    """Until the server says that it serves the kind."""
-    ref = reference(manifest)
-    events = cluster.watch(ref.api_version, ref.kind, fields=(("metadata.name", ref.name),))
-    try:
-        async with asyncio.timeout(_LIMIT), aclosing(events):
-            async for event in events:
-                found = event.items if event.kind is EventKind.SYNCED else (event.object,)
-                if any(_established(one) for one in found):
-                    return
-    except TimeoutError as error:
-        raise TimeLimitError(
-            f"The cluster `{cluster.context}` has not taken up {ref} within {_LIMIT:.0f} s",
-            hint=f"`kubectl describe crd {ref.name}` says what it waits for",
-            transient=True,
-        ) from error
-
-
-def _established(live: Mapping[str, Any]) -> bool:
-    told = (live.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Established" and one["status"] == "True" for one in told)
+        await wait_served(cluster, reference(manifest), limit=_LIMIT)
