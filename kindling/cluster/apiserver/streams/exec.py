@@ -115,8 +115,10 @@ class _Session:
     async def run(self) -> None:
         channels, process = self._channels, self._process
         # An empty message on a channel that we write to tells clients that the process has begun.
-        first = STDOUT if process.stdout else STDERR if process.stderr else ERROR
-        await channels.write(first, b"")
+        # Those of v5 do not wait for it, and complain of it where it is there before their channels.
+        if not (isinstance(channels, Channels) and channels.half_close):
+            first = STDOUT if process.stdout else STDERR if process.stderr else ERROR
+            await channels.write(first, b"")
         output = asyncio.create_task(self._output(), name="exec-output")
         client = asyncio.create_task(self._input(), name="exec-input")
         feed = asyncio.create_task(self._feed(), name="exec-stdin")
