@@ -115,7 +115,7 @@ class _Session:
     async def run(self) -> None:
         channels, process = self._channels, self._process
         # An empty message on a channel that we write to tells clients that the process has begun.
-        # Those of v5 do not wait for it, and complain of it where it is there before their channels.
+        # Those of v5 do not wait for it, and complain of one that comes before their channels.
         if not (isinstance(channels, Channels) and channels.half_close):
             first = STDOUT if process.stdout else STDERR if process.stderr else ERROR
             await channels.write(first, b"")
