@@ -68,7 +68,7 @@ class LocalBuild:
             machine.fill(self.artefact, out),
             self.folder,
             tuple((name, machine.fill(value, out)) for name, value in self.environ),
-            self.says,
+            machine.fill(self.says, out),
         )
 
 

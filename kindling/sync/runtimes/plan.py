@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -37,7 +37,7 @@ class Overrides:
 class Source:
     """The source folder, as far as a plan looks at it."""
 
-    files: Mapping[str, str] = _EMPTY
+    files: Mapping[str, str] = field(default_factory=dict)
     folders: Collection[str] = ()
     name: str = "app"
 
@@ -116,7 +116,7 @@ def plan(
             says=f"local build and copy ({' '.join(site.commands[-1])} -> {site.output})",
         )
     elif own is not None:
-        strategy = _building(detection, own)
+        strategy = _building(detection, own, machine)
     elif detection.reloads:
         strategy = Strategy(runtime, Mode.AUTO, says=f"auto-reload ({detection.reloads})")
     elif runtime.mode is Mode.BUILD and not _toolchain(detection):
@@ -245,10 +245,10 @@ def _built(detection: Detection, source: Source, machine: Machine, here: Machine
                 f"{detection.runtime.label} needs a build. {problem.message} {problem.hint}",
             ),
         )
-    return _building(detection, build)
+    return _building(detection, build, machine)
 
 
-def _building(detection: Detection, build: LocalBuild) -> Strategy:
+def _building(detection: Detection, build: LocalBuild, machine: Machine) -> Strategy:
     return Strategy(
         detection.runtime,
         Mode.BUILD,
@@ -256,7 +256,7 @@ def _building(detection: Detection, build: LocalBuild) -> Strategy:
         settle=detection.runtime.settle or 3,
         build=build,
         place=_place(detection, build),
-        says=f"local build and binary sync ({build.says})",
+        says=f"local build and binary sync ({machine.fill(build.says)})",
     )
 
 

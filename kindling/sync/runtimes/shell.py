@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kindling.sync.runtimes.names import basename
 
-__all__ = ["SHELLS", "Started", "interpreter", "of_shell", "started"]
+__all__ = ["SHELLS", "Started", "interpreter", "of_script", "of_shell", "started"]
 
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "busybox"})
 
