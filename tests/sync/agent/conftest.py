@@ -1,0 +1,42 @@
+"""The agent, built once for all tests of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kindling.errors import HostError, UsageError
+from kindling.sync.agent import binary as builder
+from tests.sync.agent.talk import Talk, serving
+
+
+@pytest.fixture(scope="session")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent for this machine."""
+    if platform.system() != "Linux":
+        pytest.skip("the agent runs on Linux alone")
+    try:
+        return builder.build(tmp_path_factory.mktemp("agent"))
+    except (HostError, UsageError) as error:
+        if isinstance(error, HostError) and "none was found" not in error.message:
+            raise
+        pytest.skip(f"the agent cannot be built here: {error.message}")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The tree that the agent serves."""
+    folder = tmp_path / "root"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def agent(binary: Path, root: Path) -> Iterator[Talk]:
+    """An agent of `root` that has been greeted."""
+    with serving(binary, root) as talk:
+        talk.hello()
+        yield talk
