@@ -72,6 +72,8 @@ def detect(
     did.
     """
     argv = words_of(command)
+    # What the link shows of a file that was replaced since, as ours replace it.
+    exe = exe.removesuffix(" (deleted)")
     through: list[str] = []
     direct, otherwise, reloader = True, "", ""
     inner = argv
@@ -116,6 +118,9 @@ def _identify(argv: Sequence[str], exe: str) -> Program | None:
         if named is not None:
             name = normalised(title[0])
             return Program(named, name, f"the process calls itself `{title[0]}`", tuple(title[1:]))
+    if basename(first) == "httpd" and (basename(exe) == "busybox" or {"-h", "-p"} & {*argv[1:]}):
+        # Apache's has no such options; this one would die of Apache's signal.
+        return Program(unknown("httpd"), "busybox httpd", "BusyBox has a small web server")
     row = by_name(first)
     if row is not None:
         return program_of(row, argv)

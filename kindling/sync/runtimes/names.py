@@ -13,6 +13,8 @@ __all__ = ["basename", "by_language", "by_name", "is_python", "normalised"]
 _VERSIONED = re.compile(r"(?P<name>.*?[^\d.@-])(?:-|@)?v?\d+(?:\.\w+)*(?:-\w+)*\Z")
 """`ruby3.2`, `php-fpm82`, `gcc-12`, `luajit-2.1.0-beta3`: a name, then a version."""
 
+_LONGEST = 64
+
 _PYTHON = re.compile(r"(python|pypy)(\d+(\.\d+)*)?\Z")
 
 # Words that name a language to a user and something else as a process.
@@ -37,7 +39,8 @@ def normalised(name: str) -> str:
         return name
     if is_python(name):
         return "python" if name.startswith(("python2", "python.")) else "python3"
-    found = _VERSIONED.match(name)
+    # Longer than any name: a title, which may be as long as a process likes.
+    found = _VERSIONED.match(name) if len(name) <= _LONGEST else None
     return found["name"] if found else name
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from types import MappingProxyType
 
 from kindling.errors import ConfigError
@@ -12,12 +11,13 @@ from kindling.sync.runtimes.build import LocalBuild, Machine, own_build
 from kindling.sync.runtimes.detect import Detection
 from kindling.sync.runtimes.frontend import Frontend, frontend
 from kindling.sync.runtimes.names import basename, by_language
+from kindling.sync.runtimes.placing import Place, devtools, place
 from kindling.sync.runtimes.programs import Program
 from kindling.sync.runtimes.projects import local_build
 from kindling.sync.runtimes.reloading import needs_restart, reloads, signal_refused
 from kindling.sync.runtimes.runtime import Check, Family, Mode, Runtime
 
-__all__ = ["Overrides", "Place", "Source", "Strategy", "lines", "plan"]
+__all__ = ["Overrides", "Source", "Strategy", "lines", "plan"]
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -40,15 +40,6 @@ class Source:
     files: Mapping[str, str] = field(default_factory=dict)
     folders: Collection[str] = ()
     name: str = "app"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an artefact goes in the container."""
-
-    path: str
-    search: bool = False
-    """`path` is a bare name, to be looked for in the container's PATH, else in the destination."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +110,14 @@ def plan(
         strategy = _building(detection, own, machine)
     elif detection.reloads:
         strategy = Strategy(runtime, Mode.AUTO, says=f"auto-reload ({detection.reloads})")
+    elif (classes := devtools(detection.argv, source.files)) is not None:
+        strategy = Strategy(
+            runtime,
+            Mode.AUTO,
+            build=classes[0],
+            place=classes[1],
+            says=f"local build, Spring's devtools reload ({classes[0].says})",
+        )
     elif runtime.mode is Mode.BUILD and not _toolchain(detection):
         strategy = _built(detection, source, machine, here)
     else:
@@ -235,27 +234,37 @@ def _built(detection: Detection, source: Source, machine: Machine, here: Machine
             shared=bool(detection.argv) and basename(detection.argv[0]) == "dotnet",
         )
     except ConfigError as problem:
-        return Strategy(
-            detection.runtime,
-            Mode.SUPERVISE,
-            check=Check.NEW_PROCESS,
-            settle=detection.runtime.settle,
-            says="sources are carried, and the process started again",
-            warnings=(
-                f"{detection.runtime.label} needs a build. {problem.message} {problem.hint}",
-            ),
-        )
+        return _unbuilt(detection, f"{problem.message} {problem.hint}")
     return _building(detection, build, machine)
 
 
+def _unbuilt(detection: Detection, problem: str) -> Strategy:
+    return Strategy(
+        detection.runtime,
+        Mode.SUPERVISE,
+        check=Check.NEW_PROCESS,
+        settle=detection.runtime.settle or 3,
+        says="sources are carried, and the process started again",
+        warnings=(f"{detection.runtime.label} needs a build. {problem}",),
+    )
+
+
 def _building(detection: Detection, build: LocalBuild, machine: Machine) -> Strategy:
+    to = place(detection.argv, detection.runtime.family, build)
+    if to is None:
+        made = basename(machine.fill(build.artefact))
+        return _unbuilt(
+            detection,
+            f"Where `{made}` belongs cannot be told: the container runs `{detection.server}` from a"
+            " class path that does not name it. Rebuild the image, or start it with `-jar`.",
+        )
     return Strategy(
         detection.runtime,
         Mode.BUILD,
         check=Check.NEW_PROCESS,
         settle=detection.runtime.settle or 3,
         build=build,
-        place=_place(detection, build),
+        place=to,
         says=f"local build and binary sync ({machine.fill(build.says)})",
     )
 
@@ -268,28 +277,6 @@ def _runs(detection: Detection) -> str:
     if argv and basename(argv[0]) == "dotnet":
         return next((basename(word) for word in argv[1:] if word.endswith(".dll")), "")
     return basename(argv[0]) if argv else ""
-
-
-def _place(detection: Detection, build: LocalBuild) -> Place:
-    """Over what runs: the program, the jar behind `-jar`, the folder that it lies in."""
-    argv = detection.argv
-    path = argv[0] if argv else ""
-    if path and basename(path) == "java":
-        words = dict(pairwise(argv))
-        path = words.get("-jar", "")
-        if not path:
-            classes = words.get("-cp") or words.get("-classpath") or words.get("--class-path", "")
-            path = classes.split(":")[0].removesuffix("*")
-    elif path and basename(path) == "dotnet":
-        path = next((word for word in argv[1:] if word.endswith(".dll")), "")
-    if build.folder and path and "/" in path.rstrip("/"):
-        above = path.rpartition("/")[0] or "/"
-        # A start script of installDist or stage lies in `bin` of what is carried.
-        script = detection.runtime.family is Family.JVM and basename(above) == "bin"
-        return Place(above.rpartition("/")[0] or "/" if script else above)
-    if build.folder:
-        return Place("")
-    return Place(path, search=bool(path) and "/" not in path)
 
 
 def _silent(strategy: Strategy) -> Strategy:

@@ -110,8 +110,10 @@ def reloads(program: Program, environ: Mapping[str, str]) -> str:
         found = "`fastapi dev` looks for changes by itself"
     elif key == "flask" and environ.get("FLASK_DEBUG", "").lower() in _ON:
         found = "" if "--no-reload" in arguments else "FLASK_DEBUG is on"
-    elif program.server == "http.server":
-        found = "`http.server` serves files as they are on disk"
+    elif key == "java" and (named := _named(arguments, ("quarkus:dev", "quarkusDev"))):
+        found = f"`{named}` compiles and loads anew on a change"
+    elif program.server in ("http.server", "busybox httpd"):
+        found = f"`{program.server}` serves files as they are on disk"
     if not found and flag and not (key == "flask" and "--no-reload" in arguments):
         found = f"`{program.server} {flag}` looks for changes by itself"
     return found

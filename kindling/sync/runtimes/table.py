@@ -164,6 +164,10 @@ UPSTREAM: frozenset[str] = frozenset(_NAMES.split())
 ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "nodejs": "node",
+        "pm2-runtime": "node",
+        "next": "node",
+        "nest": "node",
+        "vite": "node",
         "py": "python",
         "pypy": "python3",
         "httpd": "apache2",

@@ -63,6 +63,23 @@ def test_the_file_of_the_process_decides_when_its_words_do_not() -> None:
     assert detect(["sh", "run.sh"], "/bin/busybox").runtime.key == ""
 
 
+def test_busyboxs_web_server_is_not_apache() -> None:
+    """It has no handler for Apache's signal."""
+    assert detect(["httpd", "-f"], "/bin/busybox").runtime.key == ""
+    assert (
+        detect(["httpd", "-DFOREGROUND"], "/usr/local/apache2/bin/httpd").runtime.key == "apache2"
+    )
+
+
+def test_a_file_that_was_replaced_while_it_ran_is_still_known() -> None:
+    assert detect(["worker"], "/usr/bin/ruby3.2 (deleted)").runtime.key == "ruby"
+
+
+def test_a_long_title_is_answered_at_once() -> None:
+    """A pattern for versions would try every way to part it."""
+    assert detect(["x" + "1.1-" * 50_000]).runtime.key == ""
+
+
 def test_nothing_is_unknown_and_says_so() -> None:
     found = detect(b"")
     assert not found.known
@@ -154,6 +171,8 @@ def test_whether_process_1_hands_signals_on(line: str, direct: bool) -> None:
         "sanic app --dev",
         "php -S 0.0.0.0:80",
         "streamlit run app.py",
+        "mvn quarkus:dev",
+        "httpd -f -p 80 -h /www",
     ],
 )
 def test_what_looks_for_changes_by_itself(line: str) -> None:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from kindling.errors import ConfigError
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection, detect
-from kindling.sync.runtimes.plan import Overrides, Place, Source, lines, plan
+from kindling.sync.runtimes.placing import Place
+from kindling.sync.runtimes.plan import Overrides, Source, lines, plan
 from kindling.sync.runtimes.runtime import Check, Mode
 from kindling.sync.runtimes.table import RUNTIMES
 
@@ -131,6 +132,16 @@ def test_row_64_a_bare_name_is_looked_for_in_the_container() -> None:
         ("dotnet /srv/Api.dll", {"Api.csproj": "<OutputType>Exe</OutputType>"}, "/srv"),
         ("dotnet Api.dll", {"Api.csproj": "<OutputType>Exe</OutputType>"}, ""),
         (
+            "java -cp /app/libs/slf4j-2.0.jar:/app/libs/a-0.9.jar com.acme.Main",
+            {"pom.xml": "<project><artifactId>a</artifactId><version>1</version></project>"},
+            "/app/libs/a-0.9.jar",
+        ),
+        (
+            "java -classpath /opt/api/lib/app.jar:/opt/api/lib/x.jar com.acme.Main",
+            {"build.gradle": "plugins {\n id 'application'\n}\n"},
+            "/opt/api",
+        ),
+        (
             "/opt/api/bin/api",
             {"build.gradle": "plugins {\n id 'application'\n}\n"},
             "/opt/api",
@@ -140,6 +151,25 @@ def test_row_64_a_bare_name_is_looked_for_in_the_container() -> None:
 def test_row_65_where_an_artefact_goes(line: str, files: dict[str, str], path: str) -> None:
     detection = detect(shlex.split(line), project=files)
     assert plan(detection, source=Source(files)).place == Place(path)
+
+
+def test_row_65_a_servers_own_jar_is_never_overwritten() -> None:
+    pom = "<project><artifactId>a</artifactId><version>1</version></project>"
+    line = "java -cp /tomcat/bin/bootstrap.jar org.apache.catalina.startup.Bootstrap start"
+    strategy = plan(found(line), source=Source({"pom.xml": pom}))
+    assert strategy.place is None
+    assert "Where `a-1.jar` belongs cannot be told" in strategy.warnings[0]
+
+
+def test_springs_devtools_get_classes_and_no_restart() -> None:
+    line = "java -cp /app/classes:/app/libs/spring-boot-devtools-3.2.jar com.acme.Main"
+    strategy = plan(found(line), source=Source({"pom.xml": "<project/>"}))
+    assert (strategy.mode, strategy.place) == (Mode.AUTO, Place("/app/classes"))
+    assert strategy.build is not None
+    assert strategy.build.artefact == "target/classes"
+    assert not strategy.patches
+    packed = "java -cp /app/app.jar:/app/spring-boot-devtools.jar com.acme.Main"
+    assert plan(found(packed), source=Source({"pom.xml": "<project/>"})).mode is not Mode.AUTO
 
 
 @pytest.mark.parametrize(
