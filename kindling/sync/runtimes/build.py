@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from kindling.errors import ConfigError
 
@@ -48,6 +49,27 @@ class Machine:
         return text
 
 
+_MAVEN = ("**/target",)
+_GRADLE = ("**/build", ".gradle", ".kotlin")
+_LEAVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "cargo": ("target",),
+        "mvn": _MAVEN,
+        "mvnw": _MAVEN,
+        "gradle": _GRADLE,
+        "gradlew": _GRADLE,
+        "sbt": ("**/target", ".bsp"),
+        "dotnet": ("**/bin", "**/obj"),
+        "make": ("**/*.o", "**/*.d", "**/*.a"),
+        "zig": (".zig-cache", "zig-cache", "zig-out"),
+        "swift": (".build", ".swiftpm"),
+        "cabal": ("dist-newstyle",),
+        "stack": ("**/.stack-work",),
+        "dune": ("_build",),
+    }
+)
+
+
 @dataclass(frozen=True, slots=True)
 class LocalBuild:
     """Commands to run in the source folder, and what they leave behind."""
@@ -60,6 +82,17 @@ class LocalBuild:
     environ: tuple[tuple[str, str], ...] = ()
     says: str = ""
     """What is built, for the line that tells of it."""
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """What the build writes into the source folder, as patterns of `.dockerignore`.
+
+        A watch that saw these would answer each build with another one.
+        """
+        inside = not self.artefact.startswith(("/", "{out}"))
+        tools = {words[0].rpartition("/")[2] for words in self.commands}
+        usual = (pattern for tool in sorted(tools) for pattern in _LEAVES.get(tool, ()))
+        return (*((self.artefact,) if inside else ()), *usual)
 
     def filled(self, machine: Machine, out: str) -> LocalBuild:
         """The build for one machine, with its results in the folder `out`."""

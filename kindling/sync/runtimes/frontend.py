@@ -37,6 +37,11 @@ class Frontend:
     instead: tuple[str, ...]
     """Where to look when the build has not made `output`, in this order."""
 
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """What the build writes into the source folder, as patterns of `.dockerignore`."""
+        return (self.output, *self.instead, "**/node_modules", ".next", ".angular", ".svelte-kit")
+
 
 def _package(files: Mapping[str, str]) -> dict[str, object]:
     try:

@@ -71,6 +71,12 @@ class Strategy:
         return self.restarts and self.mode in (Mode.SUPERVISE, Mode.BUILD)
 
     @property
+    def leaves(self) -> tuple[str, ...]:
+        """What its builds write into the source folder: patterns that the watch leaves out."""
+        made = self.build or self.frontend
+        return made.leaves if made else ()
+
+    @property
     def carries_sources(self) -> bool:
         """Whether changed files are carried as they are, and not what is built from them."""
         return self.build is None and self.frontend is None

@@ -98,8 +98,8 @@ def reloads(program: Program, environ: Mapping[str, str]) -> str:
     word = _subcommand(arguments)
     found = ""
     if key == "django":
-        if word == "runserver" and "--noreload" not in arguments:
-            found = "`runserver` looks for changes by itself"
+        if word in ("runserver", "runserver_plus") and "--noreload" not in arguments:
+            found = f"`{word}` looks for changes by itself"
     elif key == "dotnet":
         if word == "watch":
             found = "`dotnet watch` builds and starts again on a change"
@@ -125,9 +125,11 @@ def needs_restart(program: Program) -> str:
     if program.runtime.key != "php" or not arguments or "-S" in arguments:
         return ""
     word = _subcommand(arguments)
-    if basename(word) == "artisan":
+    if basename(word) in ("artisan", "console"):
         command = _subcommand(arguments[arguments.index(word) + 1 :])
-        return "" if command in ("serve", "") else f"`artisan {command}` keeps its code in memory"
+        if command in ("", "serve", "server:run", "server:start"):
+            return ""
+        return f"`{basename(word)} {command}` keeps its code in memory"
     return f"`{word}` keeps its code in memory" if word.endswith(".php") else ""
 
 

@@ -196,6 +196,7 @@ def test_what_looks_for_changes_by_itself(line: str) -> None:
         "uvicorn app:app -- --reload",
         "php artisan queue:work",
         "php worker.php",
+        "php bin/console messenger:consume",
     ],
 )
 def test_what_does_not_look_for_changes(line: str) -> None:

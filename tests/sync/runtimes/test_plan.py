@@ -211,6 +211,17 @@ def test_row_66_a_front_end_is_built_and_copied_without_a_signal(line: str) -> N
     assert strategy.says == "local build and copy (npm run build -> dist)"
 
 
+def test_what_a_build_writes_is_left_out_of_the_watch() -> None:
+    """Else each build would be answered with another one."""
+    pom = {"pom.xml": "<project><artifactId>a</artifactId><version>1</version></project>"}
+    java = plan(found("java -jar /a.jar"), source=Source(pom))
+    assert java.leaves == ("target/a-1.jar", "**/target")
+    assert plan(detect(["/app/api"], project=GO.files), source=GO).leaves == ()
+    site = plan(found("nginx"), source=SITE)
+    assert {"dist", "build", "out", "**/node_modules"} <= set(site.leaves)
+    assert plan(found("node x.js"), source=SITE).leaves == ()
+
+
 def test_row_66_a_build_script_beside_another_runtime_is_no_front_end() -> None:
     assert plan(found("node server.js"), source=SITE).frontend is None
 

@@ -99,6 +99,8 @@ MENDED: tuple[tuple[str, str], ...] = (
     ("dotnet Api.dll", "dotnet"),
     ("httpd -DFOREGROUND", "apache2"),
     ("/usr/sbin/apache2 -DFOREGROUND", "apache2"),
+    ("docker-php-entrypoint apache2-foreground", "apache2"),
+    ("catalina.sh run", "java"),
     ("air -c .air.toml", "go"),
     ("cargo watch -x run", "cargo"),
     ("stack run", "haskell"),
