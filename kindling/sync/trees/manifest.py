@@ -12,6 +12,7 @@ What cannot be carried is refused by name with a reason, and everything else goe
     `..`, empty, NUL, `/`  `name`: no path below the root; nothing on a disk is called so, a
                            hostile listing is
     over 255 bytes a name  `name`: the container's file system would not take it
+    `.kindling-tmp-...`    `name`: the agent calls its unfinished files so, and refuses others
     something in the way   `in the way`: a folder that would have to give place holds what is not
                            ours to remove (`difference` finds this)
 
@@ -49,6 +50,7 @@ _NAME_MOST = 255
 _PATH_MOST = 4095
 _LINKS_MOST = 40
 _CARRIED = 0o777
+_AGENTS = ".kindling-tmp-"
 
 
 class Kind(Enum):
@@ -151,7 +153,7 @@ def of_source(
     for path, text in _below(entries, base):
         if text == ABSENT:
             continue
-        if wrong := _wrong(path):
+        if wrong := _wrong(path) or _kept_for_the_agent(path):
             refused.append(Refused(path, Reason.NAME, wrong))
             continue
         entry = _parsed(text, (sizes or {}).get(path))
@@ -182,6 +184,8 @@ def of_container(entries: Mapping[str, str], base: str = ".") -> TreeManifest:
             continue
         if wrong := _wrong(path):
             raise ExecutionError(f"The container lists `{shown(path)}`, which is no path: {wrong}")
+        if _kept_for_the_agent(path):
+            continue
         known[path] = _parsed(text, None)
     refused: list[Refused] = []
     known = _with_folders(known, refused)
@@ -230,6 +234,13 @@ def _wrong(path: str) -> str:
     raw = path_bytes(path)
     if len(raw) > _PATH_MOST or any(len(part) > _NAME_MOST for part in raw.split(b"/")):
         return f"a name has more than {_NAME_MOST} bytes, or the path more than {_PATH_MOST}"
+    return ""
+
+
+def _kept_for_the_agent(path: str) -> str:
+    """Why the path can be the agent's alone; empty when it is free."""
+    if any(part.startswith(_AGENTS) for part in path.split("/")):
+        return f"names that begin with `{_AGENTS}` are the agent's own"
     return ""
 
 

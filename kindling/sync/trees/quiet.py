@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kindling.files.debounce import Debounce
@@ -71,9 +72,16 @@ class Gathered:
 
 class Quiet:
     """Gathers changed paths until a burst is over. Pure: every moment is given (seconds, of a clock
-    that never goes back)."""
+    that never goes back).
 
-    def __init__(self) -> None:
+    `known`: does the container have this path, as far as was decided so far? A temporary name that
+    came and went is nothing only where it was not there before.
+    """
+
+    def __init__(self, known: Callable[[str], bool]) -> None:
+        self._known = known
+        self._told: set[str] = set()
+        """Temporary names that were handed out as there: `known` may hear of them later."""
         self._burst = Debounce()
         self._last = 0.0
         self._seen: dict[str, bool] = {}
@@ -87,7 +95,8 @@ class Quiet:
         self._last = now
         if is_temporary(path):
             if not gone and path not in self._seen:
-                self._new.add(path)
+                if path not in self._told and not self._known(path):
+                    self._new.add(path)
             elif gone and path in self._new:
                 self._new.discard(path)
                 del self._seen[path]
@@ -113,6 +122,11 @@ class Quiet:
         self._burst.flush(now)
         seen, self._seen = self._seen, {}
         self._new.clear()
+        for path, there in seen.items():
+            if not there:
+                self._told.discard(path)
+            elif is_temporary(path):
+                self._told.add(path)
         if not seen:
             return None
         return Gathered(

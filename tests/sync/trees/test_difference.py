@@ -368,6 +368,14 @@ def test_a_name_that_no_disk_has_is_refused_and_not_trusted(path: str) -> None:
         TreeManifest({path: Entry(Kind.FILE, 0o644)})
 
 
+def test_the_agents_unfinished_files_are_neither_carried_nor_seen() -> None:
+    listing = {".kindling-tmp-1": "file:644:sha256:1", "d/.kindling-tmp-2/f": "file:644:sha256:1"}
+    wanted = text_tree(listing)
+    assert not wanted.entries
+    assert {one.reason for one in wanted.refused} == {Reason.NAME}
+    assert not of_container(listing).entries
+
+
 def test_what_lies_in_something_that_is_no_folder_is_refused() -> None:
     listing = {"l": "link:d", "l/f": "file:644:sha256:1", "l/f/g": "file:644:sha256:1"}
     wanted = text_tree(listing)

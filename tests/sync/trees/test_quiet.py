@@ -12,9 +12,9 @@ Event = tuple[float, str, bool]
 """When (in milliseconds), which path, whether it is there."""
 
 
-def played(*events: Event) -> list[tuple[float, Gathered]]:
+def played(*events: Event, known: frozenset[str] = frozenset()) -> list[tuple[float, Gathered]]:
     """What goes out, and when, if it is taken as soon as it is due."""
-    quiet = Quiet()
+    quiet = Quiet(known.__contains__)
     out: list[tuple[float, Gathered]] = []
 
     def until(moment: float) -> None:
@@ -36,12 +36,12 @@ def test_a_lone_save_goes_out_after_ten_milliseconds() -> None:
 
 
 def test_nothing_is_due_before_anything_happened() -> None:
-    quiet = Quiet()
+    quiet = Quiet(frozenset[str]().__contains__)
     assert (quiet.due, quiet.take(5.0)) == (None, None)
 
 
 def test_what_is_not_due_is_not_handed_out() -> None:
-    quiet = Quiet()
+    quiet = Quiet(frozenset[str]().__contains__)
     quiet.saw("a", 1.0)
     assert quiet.take(1.005) is None
     assert quiet.take(1.010) is not None
@@ -108,9 +108,21 @@ def test_a_temporary_file_that_came_and_went_is_no_change() -> None:
     assert played((0, "x.tmp", True), (5, "x.tmp", False)) == []
 
 
-def test_a_temporary_name_that_was_there_before_is_a_deletion() -> None:
-    ((_, gathered),) = played((0, "x.tmp", False))
+@pytest.mark.parametrize(
+    "events",
+    [
+        [(0.0, "x.tmp", False)],
+        [(0.0, "x.tmp", True), (1.0, "x.tmp", False)],
+    ],
+)
+def test_a_temporary_name_that_was_there_before_is_a_deletion(events: list[Event]) -> None:
+    ((_, gathered),) = played(*events, known=frozenset({"x.tmp"}))
     assert gathered.gone == ("x.tmp",)
+
+
+def test_a_temporary_file_that_went_out_goes_out_again_as_gone() -> None:
+    out = played((0, "a~", True), (50, "a~", True), (50, "a~", False))
+    assert [(one.changed, one.gone) for _, one in out] == [(("a~",), ()), ((), ("a~",))]
 
 
 @pytest.mark.parametrize(
@@ -144,5 +156,5 @@ def test_the_last_state_of_every_path_goes_out_and_within_ten_seconds(
         told.update(dict.fromkeys(gathered.gone, False))
     for path in {path for _, path, _ in events}:
         last = next(there for _, other, there in reversed(events) if other == path)
-        # A temporary name that came and went between two batches is told of nowhere.
+        # A temporary name that came and went in one burst is told of nowhere.
         assert told.get(path, False) is last
