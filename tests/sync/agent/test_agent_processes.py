@@ -293,6 +293,25 @@ def test_one_that_does_not_stop_is_killed_after_its_grace(
         assert _line(process) == ["up"]
 
 
+def test_an_interrupt_that_the_program_lives_on_with_does_not_forbid_a_restart(
+    binary: Path, root: Path, control: Path
+) -> None:
+    where = ("--control", str(control))
+    script = "trap 'echo heard' INT; echo up; while :; do read -r line; done < pipe"
+    os.mkfifo(root / "pipe")
+    with (
+        _supervised(binary, "sh", "-c", f"cd '{root}'; {script}", options=where) as process,
+        serving(binary, root, *where) as talk,
+        open(os.open(root / "pipe", os.O_RDWR), "wb"),
+    ):
+        talk.hello()
+        assert _line(process) == ["up"]
+        process.send_signal(signal.SIGINT)
+        assert _line(process) == ["heard"]
+        assert _ask(talk, Command.RESTART).generation == 2
+        assert _line(process) == ["up"]
+
+
 def test_a_stopped_child_stays_away_until_a_restart(
     binary: Path, root: Path, control: Path
 ) -> None:

@@ -16,7 +16,9 @@ static struct {
     long pid;
     u32 generation;
     i32 last;
-    u8 hold, ending, pending; /* pending: an ask that waits for the child's end */
+    u8 hold;
+    u8 ending;  /* 1: SIGINT or SIGQUIT came, 2: SIGTERM */
+    u8 pending; /* an ask that waits for the child's end */
     u8 killed;
     i64 deadline;
     int listener, client;
@@ -67,7 +69,7 @@ static void signalled(u32 signal) {
     }
     if (signal == SIGPIPE) return; /* of a client that left */
     if (signal == SIGTERM || signal == SIGINT || signal == SIGQUIT) {
-        boss.ending = 1;
+        boss.ending = signal == SIGTERM ? 2 : 1;
         if (!boss.pid) leave(boss.last);
     }
     if (boss.pid) kill(boss.pid, signal);
@@ -97,6 +99,7 @@ static void asked(void) {
             answer(pid < 0 ? (u32)-pid : 0);
             break;
         }
+        if (boss.ending == 1) boss.ending = 0; /* the child took that for something else */
         boss.pending = a.what;
         boss.killed = 0;
         boss.deadline = now_ms() + a.grace_ms;
