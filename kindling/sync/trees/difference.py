@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from kindling.sync.trees.batch import (
@@ -80,6 +80,8 @@ def difference(
 def covered(wanted: TreeManifest, excluded: Callable[[str], bool]) -> TreeManifest:
     """`wanted` without what is excluded. An excluded folder with something in it that is not stays,
     with whatever mode it has."""
+    if excluded is _none:
+        return wanted
     kept = {path: entry for path, entry in wanted.entries.items() if not excluded(path)}
     for path in list(kept):
         for folder in above(path):
@@ -103,7 +105,9 @@ class _Difference:
     def batch(self) -> Batch:
         going = self._going()
         self._block(going)
-        want = {path: entry for path, entry in self.wanted.entries.items() if self._free(path)}
+        want: Mapping[str, Entry] = self.wanted.entries
+        if self.blocked:
+            want = {path: entry for path, entry in want.items() if self._free(path)}
         have = self.there.entries
         steps = _Steps()
         # What takes the place of a folder waits until it is empty.
@@ -143,18 +147,19 @@ class _Difference:
         """What is to be removed: neither wanted, nor excluded, nor the container's own; a folder
         only when all in it goes."""
         refused = {one.path for one in self.wanted.refused}
+        want, have = self.wanted.entries, self.there.entries
         going: set[str] = set()
         staying: set[str] = set()
-        for path in sorted(self.there.entries, key=lambda path: path.split("/"), reverse=True):
-            entry = self.wanted.entries.get(path)
-            makes_way = (
-                entry is not None
-                and entry.kind is not Kind.DIR
-                and self.there.entries[path].kind is Kind.DIR
-            )
-            dropped = entry is None and (self.mirror or path in self.had)
+        # What is wanted lies in no folder that could go, so it need not be looked at.
+        others = [
+            path
+            for path, held in have.items()
+            if (entry := want.get(path)) is None
+            or (held.kind is Kind.DIR and entry.kind is not Kind.DIR)
+        ]
+        for path in sorted(others, key=lambda path: path.split("/"), reverse=True):
             if (
-                (dropped or makes_way)
+                (path in want or self.mirror or path in self.had)
                 and path not in staying
                 and not self.excluded(path)
                 and path not in refused
@@ -169,7 +174,7 @@ class _Difference:
         """Finds what cannot be made since something that stays is in its place."""
         for path, entry in self.wanted.entries.items():
             held = self.there.entries.get(path)
-            if held is None or path in self.blocked or not self._free(path):
+            if held is None or held.kind is entry.kind or not self._free(path):
                 continue
             if entry.kind is not Kind.DIR and held.kind is Kind.DIR and path not in going:
                 self.blocked[path] = (
@@ -186,7 +191,7 @@ class _Difference:
         return path not in self.blocked and not any(up in self.blocked for up in above(path))
 
     def _files(
-        self, want: dict[str, Entry], late: set[str], going: set[str], steps: _Steps
+        self, want: Mapping[str, Entry], late: set[str], going: set[str], steps: _Steps
     ) -> set[str]:
         """The steps for files and links; which paths go by being moved."""
         have = self.there.entries

@@ -27,6 +27,7 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 from types import MappingProxyType
 
 from kindling.errors import ExecutionError
@@ -51,6 +52,8 @@ _PATH_MOST = 4095
 _LINKS_MOST = 40
 _CARRIED = 0o777
 _AGENTS = ".kindling-tmp-"
+_REMEMBERED = 1 << 16
+"""Paths and entries of one project are read again with every save; most are as they were."""
 
 
 class Kind(Enum):
@@ -78,6 +81,8 @@ class Entry:
 
     def same(self, other: Entry | None) -> bool:
         """Does `other` fulfil this one?"""
+        if self is other:
+            return True
         if other is None or self.kind is not other.kind:
             return False
         if self.kind is Kind.LINK:
@@ -156,7 +161,7 @@ def of_source(
         if wrong := _wrong(path) or _kept_for_the_agent(path):
             refused.append(Refused(path, Reason.NAME, wrong))
             continue
-        entry = _parsed(text, (sizes or {}).get(path))
+        entry = _parsed(text, sizes.get(path) if sizes else None)
         if entry.kind is Kind.OTHER:
             word = text.partition(":")[0]
             refused.append(Refused(path, Reason.SPECIAL, f"it is a {word}"))
@@ -224,6 +229,7 @@ def _below(entries: Mapping[str, str], base: str) -> Iterator[tuple[str, str]]:
             yield path[len(prefix) :], text
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _wrong(path: str) -> str:
     """Why `path` is no path below a root; empty when it is one."""
     if not path or path.startswith("/") or "\0" in path:
@@ -239,11 +245,12 @@ def _wrong(path: str) -> str:
 
 def _kept_for_the_agent(path: str) -> str:
     """Why the path can be the agent's alone; empty when it is free."""
-    if any(part.startswith(_AGENTS) for part in path.split("/")):
+    if _AGENTS in path and any(part.startswith(_AGENTS) for part in path.split("/")):
         return f"names that begin with `{_AGENTS}` are the agent's own"
     return ""
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _parsed(text: str, size: int | None) -> Entry:
     kind, _, rest = text.partition(":")
     if kind == "link":
