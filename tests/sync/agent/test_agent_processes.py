@@ -74,7 +74,7 @@ def test_much_output_comes_whole(agent: Talk) -> None:
 
 
 def test_a_command_that_is_not_there_is_refused(agent: Talk) -> None:
-    agent.send(Run(1, (b"no-such-program-anywhere",)))
+    agent.send(Run(1, (b"./no-such-program",)))
     assert agent.until(Refused).errno == errno.ENOENT
     agent.send(Run(2, (b"true",), b"missing"))
     assert agent.until(Refused).errno == errno.ENOENT
@@ -254,7 +254,9 @@ def control(tmp_path: Path) -> Path:
 
 def _ask(talk: Talk, command: Command, number: int = 0, grace_ms: int = 30_000) -> Status:
     talk.send(Control(talk.ident(), command, number, grace_ms))
-    return talk.until(Status)
+    status = talk.frame()
+    assert isinstance(status, Status), status
+    return status
 
 
 def test_a_restart_starts_the_same_program_anew(binary: Path, root: Path, control: Path) -> None:
