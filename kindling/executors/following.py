@@ -16,11 +16,8 @@ from kindling.executors.pods import (
     Trouble,
     is_deleting,
     is_done,
-    is_probed,
     is_ready,
     pod_name,
-    restarts,
-    running_since,
     troubles,
     waits_for,
 )
@@ -33,6 +30,7 @@ from kindling.executors.protocol import (
     Succeeded,
 )
 from kindling.executors.revision import Progress, Standing, assess
+from kindling.executors.steadiness import Steadiness
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
 from kindling.kube.protocol import Cluster, Object
@@ -108,7 +106,7 @@ class Following:
         )
         self._ended: dict[ObjectRef, str] = {}
         self._known: frozenset[str] = frozenset()
-        self._ready_since: dict[tuple[str, int], float] = {}
+        self._steady = Steadiness(job.world.clock, patience)
         self._told: tuple[Progress, str] | None = None
         self._say = job.log
 
@@ -296,20 +294,7 @@ class Following:
         return standing
 
     def _serves(self, pod: Object) -> bool:
-        """Ready, and where nothing probes it, for long enough not to be just before a crash."""
-        count = restarts(pod)
-        seen = (str(pod["metadata"]["uid"]), count)
-        if not is_ready(pod):
-            self._ready_since.pop(seen, None)
-            return False
-        if is_probed(pod) or (not count and pod_name(pod) in self._known):
-            return True
-        now = self._clock.monotonic()
-        long = self._patience.steady_again if count else self._patience.steady
-        here = now - self._ready_since.setdefault(seen, now)
-        # The node's clock counts in whole seconds, and may differ from ours.
-        there = self._clock.time() - running_since(pod) - 1.0
-        return max(here, there) >= long
+        return self._steady.serves(pod, known=pod_name(pod) in self._known)
 
     def _troubles(
         self, ref: ObjectRef, standing: Standing, now: datetime

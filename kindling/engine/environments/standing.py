@@ -15,6 +15,7 @@ from kindling.executors.environment import Told, told_by
 from kindling.executors.podlogs import last_lines
 from kindling.executors.pods import Patience, Trouble, is_deleting, pod_name, troubles
 from kindling.executors.protocol import Clock
+from kindling.executors.steadiness import Steadiness
 from kindling.graph.spec import ObjectRef
 from kindling.kube.protocol import Cluster, EventKind, Object, WatchEvent
 from kindling.operator.controller.preview import preview
@@ -78,9 +79,11 @@ class Standing:
         self._live: dict[ObjectRef, Object] = {}
         self._synced: set[str] = set()
         self._pods: dict[str, Object] = {}
+        self._listed: set[str] = set()
         self._said: dict[ObjectRef, str] = {}
         self._since: dict[tuple[ObjectRef, str], float] = {}
         self._done: set[ObjectRef] = set()
+        self._steady = Steadiness(clock, Patience())
 
     async def over(self) -> tuple[Object, ...]:
         """Return when all are ready; raise when one cannot be."""
@@ -114,7 +117,7 @@ class Standing:
             return
         told = told_by(live)
         ready = told.seen and condition_of(live, "Ready").get("status") == "True"
-        if ready and await self._complete(ref, live):
+        if ready and self._serves(ref) and await self._complete(ref, live):
             if ref not in self._done:
                 self._done.add(ref)
                 self._tell(ref, "ready")
@@ -126,6 +129,14 @@ class Standing:
         hopeless = [one for one in self._troubles(ref) if one.hopeless]
         if self._lasts(ref, "hopeless", bool(told.seen and hopeless)):
             raise await self._failure(f"{ref} does not become ready: {hopeless[0].summary}", ref)
+
+    def _serves(self, ref: ObjectRef) -> bool:
+        """Whether its pods are more than ready for a moment, as those are that are about to
+        crash."""
+        if ref in self._done or ref.namespace not in self._listed:
+            return ref in self._done
+        pods = [pod for pod in self._own_pods(ref) if not is_deleting(pod)]
+        return all(self._steady.serves(pod) for pod in pods)
 
     async def _complete(self, ref: ObjectRef, live: Object) -> bool:
         """Whether nothing is left to be done: a status may be older than what somebody deleted."""
@@ -235,6 +246,7 @@ class Standing:
                     for uid, pod in list(self._pods.items()):
                         if pod["metadata"]["namespace"] == namespace:
                             del self._pods[uid]
+                    self._listed.add(namespace)
                 for item in _items(event):
                     if event.kind is EventKind.DELETED:
                         self._pods.pop(item["metadata"]["uid"], None)
