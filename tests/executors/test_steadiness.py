@@ -12,7 +12,8 @@ from kindling.testing.clock import FakeClock
 
 def pod(clock: FakeClock, *, restarts: int = 0, probed: bool = False, ready: bool = True) -> Any:
     started = datetime.fromtimestamp(clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    container = {"name": "main"} | ({"readinessProbe": {}} if probed else {})
+    container: dict[str, Any] = {"name": "main"}
+    container |= {"readinessProbe": {"tcpSocket": {"port": 80}}} if probed else {}
     return {
         "metadata": {"name": "web-1", "uid": "u1"},
         "spec": {"containers": [container]},
