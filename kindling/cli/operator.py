@@ -345,7 +345,18 @@ def _installation(
         tuple(sorted(set(only))),
         command=(sys.executable, "-m", "kindling") if machine else (),
         machine=machine,
+        scratch=_scratch() if machine else "/tmp",
     )
+
+
+def _scratch() -> str:
+    """A folder of this machine that kindling itself does not lie in: a volume will cover it."""
+    from pathlib import Path
+
+    needed = [Path(sys.executable), Path(sys.base_prefix), Path(__file__)]
+    folders = ("/tmp", "/var/tmp", "/mnt")
+    free = [one for one in folders if not any(path.is_relative_to(one) for path in needed)]
+    return free[0]
 
 
 def _check_namespace(name: str) -> None:

@@ -74,7 +74,7 @@ class Installation:
 
     `command` is how `kindling` is called in images that have it not as their entry point; with
     `machine`, the image is this machine's own root file system, whose files belong to whoever
-    installed kindling there.
+    installed kindling there. `scratch` is the folder that it may write to.
     """
 
     image: str
@@ -82,6 +82,7 @@ class Installation:
     only: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     machine: bool = False
+    scratch: str = "/tmp"
 
     @property
     def name(self) -> str:
@@ -215,7 +216,8 @@ def _container(told: Installation) -> Object:
         "args": args,
         "env": [
             *(_of_pod(name, path) for name, path in _FACTS),
-            {"name": "HOME", "value": "/tmp"},
+            {"name": "HOME", "value": told.scratch},
+            {"name": "TMPDIR", "value": told.scratch},
             # Where pods are plain processes, this path is made the pod's own.
             {
                 "name": "KINDLING_SERVICE_ACCOUNT",
@@ -236,7 +238,7 @@ def _container(told: Installation) -> Object:
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "volumeMounts": [{"name": "tmp", "mountPath": told.scratch}],
     }
     if told.command:
         container["command"] = list(told.command)

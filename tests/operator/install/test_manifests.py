@@ -175,3 +175,14 @@ def test_pods_of_one_image_and_of_another_can_be_told_apart() -> None:
         for image in ("kindling:1", "kindling:2")
     }
     assert hashes["kindling:1"] != hashes["kindling:2"]
+
+
+def test_what_it_writes_covers_nothing_of_what_it_is_made_of() -> None:
+    """kindling may lie below `/tmp`, and the volume for what is written would hide it there."""
+    told = Installation(
+        "kindling.dev/host", command=("/tmp/x/python",), machine=True, scratch="/var/tmp"
+    )
+    [container] = pod(told)["containers"]
+    assert [one["mountPath"] for one in container["volumeMounts"]] == ["/var/tmp"]
+    env = {one["name"]: one.get("value") for one in container["env"]}
+    assert (env["HOME"], env["TMPDIR"]) == ("/var/tmp", "/var/tmp")
