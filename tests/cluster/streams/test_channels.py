@@ -138,9 +138,19 @@ async def test_channels_that_are_none_are_passed_over(site: Site) -> None:
 
 
 async def test_a_client_that_goes_ends_the_process(site: Site) -> None:
-    async with opened(site, "exec", command("sleep", "99"), V5) as socket:
-        await socket.receive_bytes()
+    async with opened(site, "exec", command("sh", "-c", "echo up; exec sleep 99"), V5) as socket:
+        assert await socket.receive_bytes() == b"\1up\n"
     await site.pod.until(lambda: site.pod.ended == [-9])
+
+
+async def test_before_its_first_output_only_clients_of_older_protocols_hear_of_a_process(
+    site: Site,
+) -> None:
+    """Those wait for it; newer ones may not yet have the channel that it comes on."""
+    script = command("sh", "-c", "echo up; exec sleep 99")
+    for protocol, told in ((V4, [b"\1", b"\1up\n"]), (V5, [b"\1up\n"])):
+        async with opened(site, "exec", script, protocol) as socket:
+            assert [await socket.receive_bytes() for _ in told] == told
 
 
 async def test_input_after_the_process_is_deaf_is_harmless(site: Site) -> None:
