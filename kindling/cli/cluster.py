@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kindling.cli.actions import SETTINGS, Actions
 from kindling.cli.invocation import Invocation
-from kindling.errors import ClusterError, UsageError, nearest
+from kindling.errors import ClusterError, UsageError
 
 if TYPE_CHECKING:
     from kindling.cluster.daemon import Status
@@ -20,28 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
-
-
-class _Actions(click.Group):
-    """Knows the nearest word to a wrong one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands:
-            raise UsageError(
-                f"there is no command `cluster {args[0]}`",
-                hint=nearest(args[0], self.commands) or "`kindling cluster --help` lists all.",
-            )
-        return super().resolve_command(ctx, args)
-
 
 @click.group(
     "cluster",
-    cls=_Actions,
+    cls=Actions,
     short_help="Start, stop and look at the embedded cluster.",
-    context_settings=_SETTINGS,
+    context_settings=SETTINGS,
     epilog="\b\nExamples:\n"
     "  kindling cluster start          a Kubernetes on this machine\n"
     "  kubectl --context kindling-kindling get pods -A\n"
@@ -63,7 +48,7 @@ def _action(name: str, help_line: str) -> Callable[[Callable[..., Any]], click.C
             default="",
             help="Which cluster; several can run.  [default: kindling]",
         )(function)
-        made = click.command(name, short_help=help_line, context_settings=_SETTINGS)(
+        made = click.command(name, short_help=help_line, context_settings=SETTINGS)(
             click.pass_obj(named)
         )
         command.add_command(made)

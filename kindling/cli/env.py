@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kindling.cli.actions import verb_group
 from kindling.cli.invocation import Invocation, complete_names
-from kindling.cli.there import action, cluster_options, tell, verb_group, wanted_cluster
+from kindling.cli.there import action, cluster_options, tell, wanted_cluster
 from kindling.errors import UsageError, nearest
 
 if TYPE_CHECKING:

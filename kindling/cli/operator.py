@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from kindling.cli.invocation import Duration, Invocation, common_options
-from kindling.errors import UsageError, nearest
+from kindling.cli.actions import SETTINGS, Actions
+from kindling.cli.invocation import Duration, Invocation
+from kindling.cli.there import action
+from kindling.errors import UsageError
 
 if TYPE_CHECKING:
     from kindling.engine.environments.reach import Reached
@@ -26,29 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 _PLACE = "kindling-system"
-
-
-class _Actions(click.Group):
-    """Knows the nearest word to a wrong one."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands:
-            raise UsageError(
-                f"there is no command `operator {args[0]}`",
-                hint=nearest(args[0], self.commands) or "`kindling operator --help` lists all.",
-            )
-        return super().resolve_command(ctx, args)
 
 
 @click.group(
     "operator",
-    cls=_Actions,
+    cls=Actions,
     short_help="Run the operator here, or install it into the cluster.",
-    context_settings=_SETTINGS,
+    context_settings=SETTINGS,
     epilog="\b\nExamples:\n"
     "  kindling operator status           who acts, and where\n"
     "  kindling operator run              here, until Ctrl-C\n"
@@ -60,20 +47,6 @@ class _Actions(click.Group):
 def command() -> None:
     """The operator makes what a DevStagingEnvironment or a runner pool says, and keeps it so.
     Exactly one acts in a namespace; others stand by."""
-
-
-def _action(name: str, help_line: str) -> Callable[[Callable[..., Any]], click.Command]:
-    def decorate(function: Callable[..., Any]) -> click.Command:
-        own = function.__dict__.pop("__click_params__", [])
-        common_options(function)
-        function.__dict__["__click_params__"] += own
-        made = click.command(name, short_help=help_line, context_settings=_SETTINGS)(
-            click.pass_obj(function)
-        )
-        command.add_command(made)
-        return made
-
-    return decorate
 
 
 _image = click.option("--image", default="", metavar="REF", help="The image of kindling to run.")
@@ -92,7 +65,7 @@ _only = click.option(
 )
 
 
-@_action("run", "Run the operator here, until Ctrl-C.")
+@action(command, "run", "Run the operator here, until Ctrl-C.")
 @click.option(
     "--namespace",
     "namespaces",
@@ -163,7 +136,7 @@ def _run(
     asyncio.run(begin())
 
 
-@_action("install", "Install the operator into the cluster.")
+@action(command, "install", "Install the operator into the cluster.")
 @_place
 @_only
 @_image
@@ -220,7 +193,7 @@ def _install(
     asyncio.run(begin())
 
 
-@_action("uninstall", "Take the operator out of the cluster.")
+@action(command, "uninstall", "Take the operator out of the cluster.")
 @_place
 @click.option(
     "--definitions",
@@ -255,7 +228,7 @@ def _uninstall(invocation: Invocation, namespace: str, definitions: bool, yes: b
     asyncio.run(begin())
 
 
-@_action("status", "Show who acts, and what is installed.")
+@action(command, "status", "Show who acts, and what is installed.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 def _status(invocation: Invocation, as_json: bool) -> None:
     """Say who sees to the environments of each namespace, and how an installed operator stands."""
@@ -278,7 +251,7 @@ def _status(invocation: Invocation, as_json: bool) -> None:
     asyncio.run(begin())
 
 
-@_action("manifests", "Print what `install` would apply, as YAML.")
+@action(command, "manifests", "Print what `install` would apply, as YAML.")
 @_place
 @_only
 @_image
