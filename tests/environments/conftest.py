@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kindling.cli.main import run
 from kindling.engine.environments import reach
 from kindling.kube.contexts import KubeContext
 from kindling.kube.protocol import Cluster
 from kindling.testing.cluster import FakeCluster
+from tests.cli.conftest import Kindling, Outcome, kindling
+
+__all__ = ["Kindling", "Outcome", "fake", "folder", "kindling", "pod", "workload"]
 
 KUBECONFIG = """\
 apiVersion: v1
@@ -25,16 +26,6 @@ contexts:
   - {name: far, context: {cluster: far, user: me}}
 users: [{name: me, user: {}}]
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
-Kindling = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -60,20 +51,6 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
 
     monkeypatch.setattr(reach, "connected", connect)
     return cluster
-
-
-@pytest.fixture
-def kindling(folder: Path, capfd: pytest.CaptureFixture[str]) -> Kindling:
-    """`kindling("status", "--json")`: its exit code and what it wrote."""
-    assert folder.is_dir()
-
-    def call(*args: str) -> Outcome:
-        capfd.readouterr()
-        code = run(args)
-        caught = capfd.readouterr()
-        return Outcome(code, caught.out, caught.err)
-
-    return call
 
 
 def workload(name: str, kind: str = "Deployment", **metadata: Any) -> dict[str, Any]:
