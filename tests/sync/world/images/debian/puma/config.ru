@@ -1,0 +1,3 @@
+require_relative "answer"
+
+run ->(_) { [200, { "content-type" => "text/plain" }, [ANSWER]] }
