@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from kindling.errors import ClusterError
-from kindling.executors.pods import Patience, troubles
 from kindling.kube.errors import TimeLimitError
 from kindling.kube.protocol import Cluster, EventKind, Object, Selector
+from kindling.objects.pods import Patience, troubles
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.parts import deployment_part
 from kindling.operator.pools.desired import MANAGER

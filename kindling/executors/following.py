@@ -11,7 +11,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kindling.executors.podlogs import PodLogs, last_lines
-from kindling.executors.pods import (
+from kindling.executors.protocol import (
+    Failed,
+    Job,
+    Outcome,
+    ReadinessReport,
+    Succeeded,
+)
+from kindling.executors.steadiness import Steadiness
+from kindling.graph.outcome import Failure, FailureKind, Output
+from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
+from kindling.kube.podwatch import PodWatch
+from kindling.kube.protocol import Cluster, Object
+from kindling.objects.pods import (
     Patience,
     Trouble,
     is_deleting,
@@ -21,19 +33,7 @@ from kindling.executors.pods import (
     troubles,
     waits_for,
 )
-from kindling.executors.podwatch import PodWatch
-from kindling.executors.protocol import (
-    Failed,
-    Job,
-    Outcome,
-    ReadinessReport,
-    Succeeded,
-)
-from kindling.executors.revision import Progress, Standing, assess
-from kindling.executors.steadiness import Steadiness
-from kindling.graph.outcome import Failure, FailureKind, Output
-from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
-from kindling.kube.protocol import Cluster, Object
+from kindling.objects.revision import Progress, Standing, assess
 from kindling.objects.secretnames import PREFIX, known_as
 
 __all__ = ["Following", "Health"]

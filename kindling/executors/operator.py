@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from kindling.executors.environment import app_refs, dependency_refs, environment_of, told_by
 from kindling.executors.ingress import ingress_addresses
 from kindling.executors.placing import ensure_kind
-from kindling.executors.pods import Patience
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
 from kindling.executors.reconciled import Pass
 from kindling.executors.reconciling import Reconciling, problem_failure
@@ -29,6 +28,7 @@ from kindling.kube.protocol import Cluster, Object
 from kindling.objects.compare import differences, digest_of
 from kindling.objects.identity import Manifest
 from kindling.objects.inject import owner_of
+from kindling.objects.pods import Patience
 from kindling.operator.marks import HASH_ANNOTATION
 from kindling.operator.model import Environment, read_environment
 from kindling.operator.parts import deployment_part

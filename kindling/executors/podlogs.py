@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kindling.errors import ClusterError
-from kindling.executors.pods import container_statuses, pod_name
 from kindling.executors.protocol import Clock, LogSink
 from kindling.kube.protocol import Cluster, Object
+from kindling.objects.pods import container_statuses, pod_name
 
 __all__ = ["PodLogs", "last_lines"]
 

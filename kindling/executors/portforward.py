@@ -20,8 +20,6 @@ from typing import Any
 
 from kindling.errors import ClusterError, HostError
 from kindling.executors.localport import holder
-from kindling.executors.pods import is_deleting, is_ready, pod_name
-from kindling.executors.podwatch import PodWatch
 from kindling.executors.protocol import (
     Clock,
     Failed,
@@ -32,12 +30,14 @@ from kindling.executors.protocol import (
     ReadinessReport,
     Succeeded,
 )
-from kindling.executors.revision import assess
 from kindling.graph.node import Kind, NodeId
 from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, PortForwardSpec, Readiness
+from kindling.kube.podwatch import PodWatch
 from kindling.kube.portforward import PortListener
 from kindling.kube.protocol import Cluster, Object, PortStream
+from kindling.objects.pods import is_deleting, is_ready, pod_name
+from kindling.objects.revision import assess
 from kindling.objects.workloads import declared_ports
 
 __all__ = ["PortForwardExecutor", "choose_pod"]

@@ -15,12 +15,12 @@ from typing import Any
 
 from kindling.executors.environment import Told, dependency_refs, environment_of, told_by
 from kindling.executors.following import Following, Health
-from kindling.executors.pods import Patience
 from kindling.executors.protocol import Job, ReadinessReport
-from kindling.executors.revision import Progress
 from kindling.graph.outcome import Failure, FailureKind
 from kindling.graph.spec import ObjectRef, RolloutSpec
 from kindling.kube.protocol import Cluster, EventKind, Object
+from kindling.objects.pods import Patience
+from kindling.objects.revision import Progress
 
 __all__ = ["Reconciling", "problem_failure"]
 

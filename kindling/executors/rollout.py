@@ -5,18 +5,18 @@ from __future__ import annotations
 
 from kindling.errors import ExecutionError
 from kindling.executors.following import Following
-from kindling.executors.pods import (
-    Patience,
-)
 from kindling.executors.protocol import (
     Job,
     Observation,
     Outcome,
 )
-from kindling.executors.revision import Progress
 from kindling.graph.node import Kind, NodeId
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, Readiness, RolloutSpec
+from kindling.objects.pods import (
+    Patience,
+)
+from kindling.objects.revision import Progress
 from kindling.objects.workloads import WORKLOAD_KINDS
 
 __all__ = ["RolloutExecutor"]

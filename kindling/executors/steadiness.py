@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kindling.executors.pods import Patience, is_probed, is_ready, restarts, running_since
 from kindling.executors.protocol import Clock
 from kindling.kube.protocol import Object
+from kindling.objects.pods import Patience, is_probed, is_ready, restarts, running_since
 
 __all__ = ["Steadiness"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from kindling.executors.pods import Patience
 from kindling.executors.steadiness import Steadiness
+from kindling.objects.pods import Patience
 from kindling.testing.clock import FakeClock
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from kindling.executors.pods import (
+from kindling.kube.protocol import Object
+from kindling.objects.pods import (
     Patience,
     Trouble,
     container_statuses,
@@ -18,7 +19,6 @@ from kindling.executors.pods import (
     pod_name,
     troubles,
 )
-from kindling.kube.protocol import Object
 
 __all__ = [
     "SESSION_ANNOTATION",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from kindling.errors import ClusterError, UsageError, nearest
 from kindling.executors.podlogs import PodLogs
-from kindling.executors.pods import container_statuses, pod_name
-from kindling.executors.podwatch import PodWatch
 from kindling.executors.protocol import Clock, LogSink
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import NotFoundError, UnknownKindError
+from kindling.kube.podwatch import PodWatch
 from kindling.kube.protocol import Cluster, Object, PodSource
+from kindling.objects.pods import container_statuses, pod_name
 from kindling.operator.controller.run import holder
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND

@@ -13,11 +13,11 @@ from kindling.engine.environments.overview import condition_of
 from kindling.errors import ExecutionError
 from kindling.executors.environment import Told, told_by
 from kindling.executors.podlogs import last_lines
-from kindling.executors.pods import Patience, Trouble, is_deleting, pod_name, troubles
 from kindling.executors.protocol import Clock
 from kindling.executors.steadiness import Steadiness
 from kindling.graph.spec import ObjectRef
 from kindling.kube.protocol import Cluster, EventKind, Object, WatchEvent
+from kindling.objects.pods import Patience, Trouble, is_deleting, pod_name, troubles
 from kindling.operator.controller.preview import preview
 from kindling.operator.definitions.core import GROUP, VERSION
 from kindling.operator.definitions.environment import KIND

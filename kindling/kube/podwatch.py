@@ -9,10 +9,10 @@ from contextlib import aclosing
 from typing import Any
 
 from kindling.errors import ClusterError
-from kindling.executors.revision import label_selector
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import ForbiddenError, NotFoundError, UnknownKindError
 from kindling.kube.protocol import Cluster, EventKind, Object, PodSource, Selector, WatchEvent
+from kindling.objects.revision import label_selector
 
 __all__ = ["PodWatch"]
 

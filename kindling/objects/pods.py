@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from kindling.kube.protocol import Object
+from kindling.objects.identity import Manifest as Object
 
 __all__ = [
     "Patience",

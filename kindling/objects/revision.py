@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from kindling.executors.pods import is_deleting, is_done, is_ready
 from kindling.graph.spec import Readiness
-from kindling.kube.protocol import Object
+from kindling.objects.identity import Manifest as Object
+from kindling.objects.pods import is_deleting, is_done, is_ready
 
 __all__ = ["Progress", "Standing", "assess", "label_selector"]
 
