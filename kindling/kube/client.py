@@ -30,6 +30,7 @@ from kindling.kube.protocol import (
     ClusterFacts,
     EventKind,
     ExecResult,
+    ExecStream,
     Listing,
     Object,
     PatchKind,
@@ -41,6 +42,7 @@ from kindling.kube.protocol import (
     WatchEvent,
 )
 from kindling.kube.sharedwatch import SharedWatches
+from kindling.kube.stream import open_stream
 from kindling.kube.wire import Params, Wire
 from kindling.objects.keys import with_list_keys
 
@@ -300,6 +302,17 @@ class KubeCluster:
         timeout: float = 60.0,
     ) -> ExecResult:
         return await run_in_container(self._wire, namespace, pod, container, argv, timeout=timeout)
+
+    async def open_exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        timeout: float = 15.0,
+    ) -> ExecStream:
+        return await open_stream(self._wire, namespace, pod, container, argv, timeout=timeout)
 
     async def feed(
         self,

@@ -19,12 +19,16 @@ from kindling.kube.logs import POD
 from kindling.kube.protocol import ExecResult
 from kindling.kube.wire import Wire
 
-__all__ = ["CHANNELS", "run_in_container"]
+__all__ = ["CHANNELS", "NoProgramError", "exit_code", "run_in_container"]
 
 CHANNELS = "v4.channel.k8s.io"
 """The subprotocol of 1.20 and all later servers: each message begins with its channel's number."""
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
+
+
+class NoProgramError(ClusterError):
+    """The container has no such program, or none that it can run."""
 
 
 async def run_in_container(
@@ -58,11 +62,17 @@ async def run_in_container(
         raise error_of_exception(error, doing, wire.server) from error
     except aiohttp.ClientError as error:
         raise error_of_exception(error, doing, wire.server) from error
-    code = _exit_code(bytes(streams[_STATUS]), doing)
+    code = exit_code(bytes(streams[_STATUS]), doing)
     return ExecResult(code, bytes(streams[_STDOUT]), bytes(streams[_STDERR]))
 
 
-def _exit_code(text: bytes, doing: str) -> int:
+def exit_code(text: bytes, doing: str) -> int:
+    """The exit code that the last message on the channel for it tells.
+
+    Raises:
+        NoProgramError: There was nothing to run.
+        ClusterError: It did not come to an exit code.
+    """
     if not text:
         raise UnreachableError(f"Cannot {doing}: the connection broke", transient=True)
     try:
@@ -79,5 +89,5 @@ def _exit_code(text: bytes, doing: str) -> int:
     if not status.get("code"):
         raise ClusterError(f"Cannot {doing}: {status.get('message') or 'no reason given'}")
     if "executable file not found" in str(status.get("message")):
-        raise ClusterError(f"Cannot {doing}: the container has no such program")
+        raise NoProgramError(f"Cannot {doing}: the container has no such program")
     raise error_of_status(status, doing)

@@ -21,6 +21,7 @@ __all__ = [
     "ClusterFacts",
     "EventKind",
     "ExecResult",
+    "ExecStream",
     "Listing",
     "Object",
     "PatchKind",
@@ -146,6 +147,34 @@ class ExecResult:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+class ExecStream(Protocol):
+    """A command that runs in a container, with its input and output open.
+
+    All raise `ClusterError` once the connection broke, which is noticed within some 15 s. Reading,
+    writing and waiting may go on at once, one task each.
+    """
+
+    async def read(self) -> bytes:
+        """What came on its standard output; empty at the end. What is not read makes it wait."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Write to its standard input, at the pace at which it is taken."""
+        ...
+
+    async def ended(self) -> ExecResult:
+        """How it ended, with the last of its standard error; output that nobody reads is dropped.
+
+        Standard input cannot be ended on old clusters: a command must know by itself when it is
+        done, or end when the stream is closed.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the connection, and the command's standard input with it. May be done twice."""
+        ...
 
 
 class PortStream(Protocol):
@@ -339,6 +368,20 @@ class Cluster(Protocol):
         timeout: float = 60.0,
     ) -> ExecResult:
         """Run a command in a container to its end, without standard input."""
+        ...
+
+    async def open_exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        timeout: float = 15.0,
+    ) -> ExecStream:
+        """Start a command in a container and stay connected to it, for as long as the stream is not
+        closed. `timeout` covers the beginning. That there is no such program may come out as
+        late as the first read (`kindling.kube.exec.NoProgramError`)."""
         ...
 
     async def feed(

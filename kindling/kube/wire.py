@@ -186,9 +186,12 @@ class Wire:
         params: Params = (),
         protocol: str | Sequence[str],
         timeout: float,
+        heartbeat: float | None = 30.0,
+        farewell: float = 10.0,
     ) -> aiohttp.ClientWebSocketResponse:
         """A WebSocket that speaks `protocol`, or the first of several that the server knows; the
-        caller closes it."""
+        caller closes it. Without `heartbeat`, pings and pongs are the caller's as well. Closing
+        waits `farewell` seconds at most."""
         import aiohttp
 
         try:
@@ -203,8 +206,9 @@ class Wire:
                             protocols=(protocol,) if isinstance(protocol, str) else protocol,
                             headers=_authorization(used),
                             max_msg_size=0,
-                            autoping=True,
-                            heartbeat=30.0,
+                            autoping=heartbeat is not None,
+                            heartbeat=heartbeat,
+                            timeout=aiohttp.ClientWSTimeout(ws_close=farewell),  # pyright: ignore
                             **self._options(),
                         )
                         return opened

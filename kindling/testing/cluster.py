@@ -32,12 +32,14 @@ from kindling.kube.errors import (
     UnknownKindError,
     UnreachableError,
 )
+from kindling.kube.exec import NoProgramError
 from kindling.kube.ownership import find_pods
 from kindling.kube.protocol import (
     FIELD_MANAGER,
     ClusterFacts,
     EventKind,
     ExecResult,
+    ExecStream,
     Listing,
     Object,
     PatchKind,
@@ -49,6 +51,7 @@ from kindling.kube.protocol import (
     Selector,
     WatchEvent,
 )
+from kindling.testing.agents import ProcessStream
 from kindling.testing.fields import Fields
 
 __all__ = ["FakeCluster", "FakePortStream"]
@@ -147,6 +150,11 @@ class FakeCluster:
         self.ports: dict[tuple[str, str, int], Callable[[bytes], bytes]] = {}
         """By namespace, pod and port: what answers there. Anything else refuses connections."""
         self.commands: dict[tuple[str, ...], ExecResult] = {}
+        self.programs: Callable[[str, str, str, tuple[str, ...]], Sequence[str] | None] = _nothing
+        """By namespace, pod, container and command line: the program of this machine that
+        `open_exec` runs in its place; None where the container has no such program."""
+        self.streams: list[ProcessStream] = []
+        """What `open_exec` gave out, the oldest first, for tests that break one."""
         self.fed: dict[tuple[str, str, str], bytes] = {}
         """By namespace, pod and container: what was written to standard input."""
         self.uid = "00000000-fake-cluster"
@@ -463,6 +471,26 @@ class FakeCluster:
         self._stored(ObjectRef("v1", "Pod", pod, namespace), "run a command in")
         return self.commands.get(tuple(argv), ExecResult(127, b"", b"not found\n"))
 
+    async def open_exec(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        argv: Sequence[str],
+        *,
+        timeout: float = 15.0,
+    ) -> ExecStream:
+        del timeout
+        await self._answer()
+        self._stored(ObjectRef("v1", "Pod", pod, namespace), "run a command in")
+        doing = f"run `{argv[0]}` in {pod}/{container} in {namespace}"
+        found = self.programs(namespace, pod, container, tuple(argv))
+        if found is None:
+            raise NoProgramError(f"Cannot {doing}: the container has no such program")
+        stream = await ProcessStream.start(found, doing)
+        self.streams.append(stream)
+        return stream
+
     async def feed(
         self,
         namespace: str,
@@ -636,6 +664,15 @@ class FakeCluster:
         for key, stored in self._objects.items():
             if key[:2] == (resource.api_version, resource.kind) and matches(stored.body):
                 yield copy.deepcopy(stored.body)
+
+
+def _nothing(
+    namespace: str,  # noqa: ARG001
+    pod: str,  # noqa: ARG001
+    container: str,  # noqa: ARG001
+    argv: tuple[str, ...],  # noqa: ARG001
+) -> Sequence[str] | None:
+    return None
 
 
 def _applier(manager: str) -> str:

@@ -1,0 +1,173 @@
+"""What a command with open input and output is, behind every cluster: one suite for programs of
+this machine behind the fake and, marked `cluster`, for a real container."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import pytest
+
+from kindling.errors import ClusterError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.client import connect
+from kindling.kube.contexts import read_kubeconfig
+from kindling.kube.exec import NoProgramError
+from kindling.kube.protocol import Cluster, ExecStream
+from kindling.testing.cluster import FakeCluster
+
+_LIMIT = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    cluster: Cluster
+    namespace: str
+
+    async def open(self, *argv: str) -> ExecStream:
+        return await self.cluster.open_exec(self.namespace, "box", "main", argv, timeout=_LIMIT)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
+async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
+    if request.param == "fake":
+        fake = FakeCluster()
+        fake.put(_pod("default"))
+
+        def local(_: str, __: str, ___: str, argv: tuple[str, ...]) -> Sequence[str] | None:
+            return argv if argv[0] != "no-such-program" else None
+
+        fake.programs = local
+        yield Subject(fake, "default")
+        return
+    context = read_kubeconfig(os.environ).current
+    assert context is not None
+    cluster = await connect(context, os.environ)
+    namespace = f"sync-link-{uuid.uuid4().hex[:8]}"
+    try:
+        await cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+        )
+        await _runs(cluster, namespace)
+        yield Subject(cluster, namespace)
+    finally:
+        await cluster.delete(ObjectRef("v1", "Pod", "box", namespace), grace=0)
+        await cluster.delete(ObjectRef("v1", "Namespace", namespace))
+        await cluster.close()
+
+
+def _pod(namespace: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "box", "namespace": namespace},
+        "spec": {
+            "containers": [
+                {"name": "main", "image": "busybox:1.36", "command": ["sleep", "3600"]},
+            ]
+        },
+    }
+
+
+async def _runs(cluster: Cluster, namespace: str) -> None:
+    async with asyncio.timeout(_LIMIT):
+        async with aclosing(cluster.watch("v1", "ServiceAccount", namespace=namespace)) as accounts:
+            async for event in accounts:
+                if event.items or event.object:
+                    break
+        await cluster.apply(_pod(namespace))
+        async with aclosing(cluster.watch("v1", "Pod", namespace=namespace)) as events:
+            async for event in events:
+                for pod in event.items or ((event.object,) if event.object else ()):
+                    if (pod.get("status") or {}).get("phase") == "Running":
+                        return
+
+
+async def _exactly(stream: ExecStream, size: int) -> bytes:
+    data = b""
+    async with asyncio.timeout(_LIMIT):
+        while len(data) < size:
+            piece = await stream.read()
+            assert piece, f"the end came after {data!r}"
+            data += piece
+    return data
+
+
+async def _all(stream: ExecStream) -> bytes:
+    data = b""
+    async with asyncio.timeout(_LIMIT):
+        while piece := await stream.read():
+            data += piece
+    return data
+
+
+async def test_what_is_written_is_read_by_the_command_at_once(subject: Subject) -> None:
+    stream = await subject.open("cat")
+    for word in (b"one\n", b"two\n"):
+        await stream.write(word)
+        assert await _exactly(stream, len(word)) == word
+    await stream.close()
+    await stream.close()
+
+
+async def test_the_end_of_a_command_has_its_exit_code_and_last_words(subject: Subject) -> None:
+    stream = await subject.open("sh", "-c", "echo out; echo trouble >&2; exit 3")
+    assert await _all(stream) == b"out\n"
+    ended = await stream.ended()
+    assert (ended.code, ended.stderr) == (3, b"trouble\n")
+    assert await stream.read() == b""
+    await stream.close()
+
+
+async def test_much_goes_in_and_comes_out_whole(subject: Subject) -> None:
+    stream = await subject.open("cat")
+    content = os.urandom(3 << 20)
+    writing = asyncio.create_task(stream.write(content))
+    assert await _exactly(stream, len(content)) == content
+    await writing
+    await stream.close()
+
+
+async def test_output_that_nobody_reads_does_not_hold_up_the_end(subject: Subject) -> None:
+    stream = await subject.open("sh", "-c", "head -c 3000000 /dev/zero; exit 4")
+    async with asyncio.timeout(_LIMIT):
+        assert (await stream.ended()).code == 4
+    await stream.close()
+
+
+async def test_a_writer_waits_for_a_command_that_does_not_read(subject: Subject) -> None:
+    stream = await subject.open("sleep", "3600")
+    writing = asyncio.create_task(stream.write(bytes(64 << 20)))
+    done, _ = await asyncio.wait({writing}, timeout=0.5)
+    assert not done
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+    await stream.close()
+
+
+async def test_a_command_that_ended_takes_no_more(subject: Subject) -> None:
+    stream = await subject.open("sh", "-c", "exit 5")
+    assert (await stream.ended()).code == 5
+    with pytest.raises(ClusterError):
+        for _ in range(100):  # what a pipe swallows is not noticed
+            await stream.write(bytes(1 << 20))
+    await stream.close()
+
+
+async def test_a_program_that_is_not_there_is_called_so(subject: Subject) -> None:
+    with pytest.raises(NoProgramError):
+        stream = await subject.open("no-such-program")
+        try:
+            await stream.read()
+            await stream.ended()
+        finally:
+            await stream.close()
+
+
+async def test_a_pod_that_is_not_there_is_an_error(subject: Subject) -> None:
+    with pytest.raises(ClusterError):
+        await subject.cluster.open_exec(subject.namespace, "none", "main", ["true"])
