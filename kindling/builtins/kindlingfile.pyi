@@ -281,8 +281,10 @@ def initial_sync() -> LiveUpdateStep:
     """Copy all synced files when a container starts. The first step, if any."""
 
 def restart_container() -> LiveUpdateStep:
-    """Tilt's step for Docker Compose. On Kubernetes it is a mistake: see
-    `ext://restart_process`."""
+    """Start the container's program anew after the other steps. The last step, if any.
+
+    Unlike Tilt's, it is for Kubernetes: kindling's supervisor does it within milliseconds, and the
+    container goes on."""
 
 # == Kubernetes ==
 
@@ -553,6 +555,7 @@ def service(
     links: str | Link | list[str | Link] = [],
     trigger_mode: TriggerMode | None = None,
     auto_init: bool | None = None,
+    sync: LiveUpdateStep | list[LiveUpdateStep] = [],
 ) -> None:
     """Declare a service with what it needs: a DevStagingEnvironment.
 
@@ -585,6 +588,9 @@ def service(
     links: addresses to show. That of the ingress is shown by itself.
     trigger_mode: whether changes deploy by themselves.
     auto_init: False leaves it alone until it is triggered or a file changes.
+    sync: files that go into the running container when they are saved: `[sync("./src", "/app")]`,
+        with any step that `live_update` may have. What has to be done for new files to have effect
+        (a signal, a restart, a build on this machine) is found out from what runs.
     """
 
 def dse(
@@ -601,6 +607,7 @@ def dse(
     links: str | Link | list[str | Link] = [],
     trigger_mode: TriggerMode | None = None,
     auto_init: bool | None = None,
+    sync: LiveUpdateStep | list[LiveUpdateStep] = [],
 ) -> None:
     """Declare a DevStagingEnvironment by a manifest or by its own fields.
 
@@ -621,6 +628,7 @@ def dse(
     links: addresses to show. That of the ingress is shown by itself.
     trigger_mode: whether changes deploy by themselves.
     auto_init: False leaves it alone until it is triggered or a file changes.
+    sync: files that go into the running container when they are saved, as in `service`.
     """
 
 def secret(name: str) -> SecretReference:

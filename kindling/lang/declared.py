@@ -16,6 +16,14 @@ from enum import Enum
 
 from kindling.graph.node import FileSet, Trigger, Where
 from kindling.graph.spec import ObjectRef, Probe, Readiness
+from kindling.graph.steps import (
+    FallBackOn,
+    InitialSync,
+    LiveUpdateStep,
+    RestartContainer,
+    RunStep,
+    SyncStep,
+)
 
 __all__ = [
     "CiSettings",
@@ -115,60 +123,6 @@ class WorkloadId:
     namespace: str
     group: str
 
-
-# Live update --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class InitialSync:
-    """All files of every sync go over when the container starts."""
-
-    where: Where = field(default=Where(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class FallBackOn:
-    """A change of one of these paths means a full build."""
-
-    paths: tuple[str, ...]
-    where: Where = field(default=Where(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class SyncStep:
-    """A local file or folder and the absolute path it has in the container.
-
-    `remote` keeps a final `/`: a file synced to `dir/` keeps its name.
-    """
-
-    local: str
-    remote: str
-    ignore: tuple[str, ...] = ()
-    where: Where = field(default=Where(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RunStep:
-    """A command to run in the container after files went over.
-
-    With `triggers`, only when one of these paths changed.
-    """
-
-    argv: tuple[str, ...]
-    triggers: tuple[str, ...] = ()
-    echo_off: bool = False
-    where: Where = field(default=Where(), compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RestartContainer:
-    """Restart the container's process after the other steps."""
-
-    where: Where = field(default=Where(), compare=False)
-
-
-LiveUpdateStep = InitialSync | FallBackOn | SyncStep | RunStep | RestartContainer
-"""Steps come in this order: initial sync, fall back, syncs, runs, restart. That was checked."""
 
 # Images -------------------------------------------------------------------------------------------
 
@@ -414,6 +368,8 @@ class Environment:
     file: str = ""
     configuration: ResourceConfiguration | None = None
     allow_duplicates: bool = False
+    sync: tuple[LiveUpdateStep, ...] = ()
+    """How files get into the running container of its application."""
 
 
 # Local work ---------------------------------------------------------------------------------------

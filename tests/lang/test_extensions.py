@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from kindling.lang.declared import RestartContainer, SyncStep
 from kindling.lang.prelude import extensions
 from kindling.testing.project import Project
 
@@ -76,8 +77,8 @@ def test_an_image_that_restarts_is_the_image_itself(project: Project) -> None:
         "docker_build_with_restart('a', '.', entrypoint='/run', live_update=[sync('.', '/a')])\n"
     )
     assert declared.images[0].entrypoint == ("sh", "-c", "/run")
-    assert len(declared.images[0].live_update) == 1
-    assert len(declared.remarks) == 2, "one on restarting, one on what is not synced yet"
+    assert declared.images[0].live_update == (SyncStep(".", "/a"), RestartContainer())
+    assert not declared.remarks
     assert declared.images[0].where.line == 2
 
 

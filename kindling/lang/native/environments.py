@@ -9,7 +9,7 @@ from kindling.errors import ConfigError, nearest
 from kindling.lang import structured
 from kindling.lang.blob import Blob
 from kindling.lang.call import Call
-from kindling.lang.declared import HealthCheck, ResourceConfiguration
+from kindling.lang.declared import HealthCheck, LiveUpdateStep, ResourceConfiguration
 from kindling.lang.native.backing import DEPENDENCIES
 from kindling.lang.native.fields import (
     dependencies_of,
@@ -20,6 +20,7 @@ from kindling.lang.native.fields import (
     variables_of,
 )
 from kindling.lang.native.kubernetes import objects_of, parse_port_forward, yaml_texts
+from kindling.lang.native.live_update import sync_steps
 from kindling.lang.native.registering import is_environment, take_in, take_in_file
 from kindling.lang.session import Native
 from kindling.objects.identity import display_name, object_ref
@@ -89,6 +90,7 @@ def _declare(
     manifest: Mapping[str, Any],
     names: Mapping[str, str],
     configuration: ResourceConfiguration,
+    steps: tuple[LiveUpdateStep, ...],
 ) -> None:
     from kindling.lang.findings import error_of, find_in_environment, renamed
 
@@ -99,7 +101,7 @@ def _declare(
         raise error_of(what, serious)
     for one in found:
         call.warn(f"{what}: {one}")
-    take_in(call, manifest, configuration=configuration)
+    take_in(call, manifest, configuration=configuration, sync=steps)
 
 
 def service(
@@ -124,8 +126,10 @@ def service(
     links: object,
     trigger_mode: object,
     auto_init: object,
+    sync: object,
 ) -> None:
     text = call.required("name", name)
+    steps = sync_steps(call, sync)
     deployment = {
         "image": call.required("image", image),
         "port": plain(call, "port", port),
@@ -149,7 +153,7 @@ def service(
     manifest = _manifest(text, call.text("namespace", namespace), _given(spec))
     rest = (labels, resource_deps, port_forwards, links, trigger_mode, auto_init)
     names = _SERVICE_NAMES | ({"spec.service.port": "port"} if service_port is None else {})
-    _declare(call, manifest, names, _configuration(call, text, *rest))
+    _declare(call, manifest, names, _configuration(call, text, *rest), steps)
 
 
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
@@ -171,8 +175,10 @@ def dse(
     links: object,
     trigger_mode: object,
     auto_init: object,
+    sync: object,
 ) -> None:
     text = call.required("name", name)
+    steps = sync_steps(call, sync)
     place = call.text("namespace", namespace)
     fields = {
         "deployment": deployment,
@@ -189,7 +195,7 @@ def dse(
                 f"dse `{text}` has both `file` and `{said[0]}`",
                 hint="Say it in the file, or say everything here.",
             )
-        _from_file(call, text, place, file, configuration)
+        _from_file(call, text, place, file, configuration, steps)
         return
     if "deployment" not in said:
         raise ConfigError(
@@ -203,7 +209,7 @@ def dse(
         "dependencies": dependencies_of(call, dependencies, DEPENDENCIES),
     }
     same = {} if "port" in spec["service"] and "service" in said else _SAME_PORT
-    _declare(call, _manifest(text, place, _given(spec)), _DSE_NAMES | same, configuration)
+    _declare(call, _manifest(text, place, _given(spec)), _DSE_NAMES | same, configuration, steps)
 
 
 def _deployment(call: Call, value: object) -> Any:
@@ -229,7 +235,12 @@ def _outside(call: Call, value: object, deployment: object) -> Any:
 
 
 def _from_file(
-    call: Call, name: str, namespace: str, file: object, configuration: ResourceConfiguration
+    call: Call,
+    name: str,
+    namespace: str,
+    file: object,
+    configuration: ResourceConfiguration,
+    steps: tuple[LiveUpdateStep, ...],
 ) -> None:
     from kindling.lang.findings import name_of
 
@@ -266,7 +277,7 @@ def _from_file(
             f"dse `{name}` is in namespace `{there}` in `{where}`, not in `{namespace}`",
             hint="Leave `namespace` out, or take it out of the file.",
         )
-    take_in_file(call, manifest, source, text, configuration, namespace=namespace)
+    take_in_file(call, manifest, source, text, configuration, namespace=namespace, sync=steps)
 
 
 NATIVES: dict[str, Native] = {"service": service, "dse": dse}

@@ -2,7 +2,8 @@
 
 The rules are Tilt's (its live update reference): `initial_sync` at most once and first, then
 `fall_back_on`, then `sync`, then `run`, then `restart_container`; synced files lie in what the
-image is made of; a step that nothing uses is a mistake.
+image is made of; a step that nothing uses is a mistake. Unlike there, `restart_container` is for
+Kubernetes too: kindling's supervisor restarts the program of any container.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable
 
-from kindling.errors import ConfigError, KindlingError
+from kindling.errors import ConfigError, KindlingError, nearest
 from kindling.lang.call import Call
 from kindling.lang.declared import (
     CustomBuild,
     CustomDeploy,
     DockerBuild,
+    Environment,
     FallBackOn,
     InitialSync,
     LiveUpdateStep,
+    Remark,
     RestartContainer,
     RunStep,
     SyncStep,
@@ -26,7 +29,7 @@ from kindling.lang.declared import (
 from kindling.lang.diagnose import placed
 from kindling.lang.session import Native, Session
 
-__all__ = ["NATIVES", "check_live_updates", "inside", "live_update_steps"]
+__all__ = ["NATIVES", "check_live_updates", "inside", "live_update_steps", "sync_steps"]
 
 _RANK: tuple[tuple[type, str], ...] = (
     (InitialSync, "initial_sync"),
@@ -83,10 +86,13 @@ def restart_container(call: Call) -> LiveUpdateStep:
     return _keep(call, RestartContainer(call.where))
 
 
-def live_update_steps(call: Call, value: object) -> tuple[LiveUpdateStep, ...]:
-    """The `live_update=` of a declaration, in an order that makes sense, and taken as used."""
+def live_update_steps(
+    call: Call, value: object, argument: str = "live_update"
+) -> tuple[LiveUpdateStep, ...]:
+    """The `live_update=` (or `sync=`) of a declaration, in an order that makes sense, and taken as
+    used."""
     steps: tuple[LiveUpdateStep, ...] = call.instances(
-        "live_update",
+        argument,
         value,
         LiveUpdateStep,  # type: ignore[arg-type]
         "steps such as `sync()` and `run()`",
@@ -101,24 +107,37 @@ def live_update_steps(call: Call, value: object) -> tuple[LiveUpdateStep, ...]:
         )
         if rank < last:
             raise ConfigError(
-                f"In `live_update`, `{name}` comes after `{last_name}`",
+                f"In `{argument}`, `{name}` comes after `{last_name}`",
                 details=[f"`{name}` is at {step.where}"],
-                hint="The order is: initial_sync, fall_back_on, sync, run.",
+                hint="The order is: initial_sync, fall_back_on, sync, run, restart_container.",
             )
         if rank == last and isinstance(step, InitialSync | RestartContainer):
-            raise ConfigError(f"In `live_update`, `{name}` stands twice")
-        if isinstance(step, RestartContainer):
-            raise ConfigError(
-                "`restart_container` restarts containers of Docker Compose, not of Kubernetes",
-                details=[f"`restart_container` is at {step.where}"],
-                hint="Use `load('ext://restart_process', 'docker_build_with_restart')`.",
-            )
+            raise ConfigError(f"In `{argument}`, `{name}` stands twice")
         last, last_name = rank, name
-    call.notice_once(
-        "live_update",
-        "files are not synced into containers yet: a change to files of `live_update` rebuilds the "
-        "image",
-    )
+    return steps
+
+
+def sync_steps(call: Call, value: object) -> tuple[LiveUpdateStep, ...]:
+    """The `sync=` of a `service` or `dse`. What it copies should be there: nothing else would tell
+    a name that was mistyped."""
+    steps = live_update_steps(call, value, "sync")
+    if steps and not any(isinstance(step, SyncStep) for step in steps):
+        raise ConfigError(
+            f"`sync` of {call.name} copies nothing",
+            details=[f"`{_name(step)}` is at {step.where}" for step in steps],
+            hint='Say what goes where: `sync("./src", "/app")`.',
+        )
+    for step in steps:
+        if isinstance(step, SyncStep):
+            path = call.session.paths.on_disk(step.local)
+            if not path.exists():
+                above = path.parent
+                names = [one.name for one in above.iterdir()] if above.is_dir() else []
+                hint = nearest(path.name, names)
+                text = f"`sync` copies `{step.local}`, which is not there yet"
+                call.state.remarks.append(
+                    Remark(f"{text}. {hint}" if hint else text, where=step.where)
+                )
     return steps
 
 
@@ -152,6 +171,8 @@ def check_live_updates(session: Session) -> None:
             for ref in deploy.image_deps:
                 roots.update(contexts.get(ref, ()))
             _check_paths(session, f"k8s_custom_deploy `{deploy.name}`", deploy, roots)
+    for environment in state.environments:
+        _check_triggers(session, environment)
     unused = [step for step in state.steps if id(step) not in state.used_steps]
     if unused:
         first, *others = unused
@@ -159,9 +180,10 @@ def check_live_updates(session: Session) -> None:
             session,
             first,
             ConfigError(
-                f"This `{_name(first)}` step is part of no `live_update`",
+                f"This `{_name(first)}` step is part of no `live_update` and no `sync`",
                 details=[f"{step.where}: nor is this `{_name(step)}`" for step in others],
-                hint="Pass it in `live_update=[...]`, or remove it.",
+                hint="Pass it in `live_update=[...]` of an image or `sync=[...]` of a service, or "
+                "remove it.",
             ),
         )
 
@@ -196,6 +218,23 @@ def _roots(
                 seen.add(ref)
                 todo.append(by_ref[ref])
     return roots
+
+
+def _check_triggers(session: Session, environment: Environment) -> None:
+    """A command can only be triggered by what some step copies: the rest is not looked at."""
+    copied = [step.local for step in environment.sync if isinstance(step, SyncStep)]
+    for step in environment.sync:
+        for path in step.triggers if isinstance(step, RunStep) else ():
+            if not any(inside(path, folder) or inside(folder, path) for folder in copied):
+                raise _at(
+                    session,
+                    step,
+                    ConfigError(
+                        f"`{path}` of `run` is in no `sync` step of `{environment.name}`",
+                        details=[f"copied: [{', '.join(copied)}]"],
+                        hint="Only files that are copied can start a command.",
+                    ),
+                )
 
 
 def _check_paths(

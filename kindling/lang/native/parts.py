@@ -110,13 +110,6 @@ def encode_base64(call: Call, text: object) -> str:
     return base64.b64encode(call.text("text", text).encode()).decode()
 
 
-def restart_notice(call: Call, name: object) -> None:
-    call.notice_once(
-        "restart_process",
-        f"`{name}` builds the image as it is; a change rebuilds it and rolls the pod",
-    )
-
-
 def button_notice(call: Call, name: object) -> None:
     call.notice_once("uibutton", f"`{name}` is for Tilt's web page and is ignored")
 
@@ -125,6 +118,5 @@ NATIVES: dict[str, Native] = {
     "kf_data": data,
     "kf_dotenv": dotenv,
     "kf_base64": encode_base64,
-    "kf_restart_notice": restart_notice,
     "kf_button_notice": button_notice,
 }

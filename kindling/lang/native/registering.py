@@ -8,7 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kindling.errors import ConfigError, KindlingError
-from kindling.lang.declared import Environment, KubernetesObject, ResourceConfiguration
+from kindling.lang.declared import (
+    Environment,
+    KubernetesObject,
+    LiveUpdateStep,
+    ResourceConfiguration,
+)
 from kindling.lang.diagnose import placed
 from kindling.objects.identity import api_group, canonical
 
@@ -37,6 +42,7 @@ def take_in_file(
     *,
     namespace: str = "",
     allow_duplicates: bool = False,
+    sync: tuple[LiveUpdateStep, ...] = (),
 ) -> None:
     """Take in an environment of a YAML text; `namespace` is where it goes if it names none.
 
@@ -58,7 +64,7 @@ def take_in_file(
         call.warn(f"{where}: nothing is made of `spec.ingress` until it says `enabled: true`")
     if namespace and not manifest["metadata"].get("namespace"):
         manifest = {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
-    take_in(call, manifest, source, configuration, allow_duplicates=allow_duplicates)
+    take_in(call, manifest, source, configuration, allow_duplicates=allow_duplicates, sync=sync)
 
 
 def take_in(
@@ -68,6 +74,7 @@ def take_in(
     configuration: ResourceConfiguration | None = None,
     *,
     allow_duplicates: bool = False,
+    sync: tuple[LiveUpdateStep, ...] = (),
 ) -> None:
     """Take in an environment that was checked.
 
@@ -84,6 +91,7 @@ def take_in(
         file=source,
         configuration=configuration,
         allow_duplicates=allow_duplicates,
+        sync=sync,
     )
     key = (_GROUP, _KIND, namespace, name)
     state = call.state
