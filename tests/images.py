@@ -11,7 +11,7 @@ import pytest
 
 from tests.target import embedded
 
-__all__ = ["need", "need_to_build"]
+__all__ = ["missing", "need", "need_to_build"]
 
 
 def need(*images: str) -> None:
@@ -30,18 +30,26 @@ def need_to_build(*images: str) -> None:
             _load(image)
 
 
-def _in_docker(image: str) -> None:
+def missing(image: str) -> str:
+    """Why Docker does not have an image, which is where it comes from; empty where it has it."""
     docker = shutil.which("docker")
     asked = docker and subprocess.run(
         [docker, "image", "inspect", image], capture_output=True, check=False
     )
-    if not asked or asked.returncode != 0:
-        how = (
-            "tests/backing/images/build"
-            if image.startswith("kindling-test-")
-            else "`docker pull` or the real cluster's `base-images`"
-        )
-        pytest.skip(f"Docker has no image `{image}`, which comes from {how}")
+    if asked and asked.returncode == 0:
+        return ""
+    if image.startswith("kindling-test-sync-"):
+        how = "tests/sync/world/images/build"
+    elif image.startswith("kindling-test-"):
+        how = "tests/backing/images/build"
+    else:
+        how = "`docker pull` or the real cluster's `base-images`"
+    return f"Docker has no image `{image}`, which comes from {how}"
+
+
+def _in_docker(image: str) -> None:
+    if why := missing(image):
+        pytest.skip(why)
 
 
 @cache
