@@ -32,8 +32,8 @@ class Order:
     mirror: bool = False
     """What the container has of its own below the destinations goes, too."""
     everything: bool = True
-    """At its start a container gets all that the steps cover. False: what `SyncSession.changed` has
-    named since the session began (or since `SyncSession.rebuilt`), and nothing else is looked at."""
+    """At its start a container gets all that the steps cover. False: what `SyncSession.changed`
+    has named since the session began (or since `SyncSession.rebuilt`), and nothing else."""
     name: str = ""
     """The session's name, of the letters a Kubernetes name may have; empty: made from the
     workload's."""

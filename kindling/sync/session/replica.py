@@ -1,0 +1,295 @@
+"""What one container holds, as far as we know, and how it comes to hold what it should.
+
+    catch_up    reads the container's tree by digests and brings what differs
+    bring       brings named places, by what is known; reads nothing
+
+What is known is noted from what was applied, so that a save costs no walk and no question. Where
+the container turns out to hold something else, a change cannot be applied whole; then the tree is
+read anew, and the difference to that is brought. A broken connection is made again, a file that
+changed under our hands is looked at again; each some times, with growing waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from kindling.errors import ClusterError
+from kindling.sync.protocol import (
+    CannotCarryError,
+    Clock,
+    Container,
+    Contents,
+    Link,
+    LinkLostError,
+    Sent,
+    SourceChangedError,
+)
+from kindling.sync.rules.failures import TRIES
+from kindling.sync.session.routes import Routes, Through
+from kindling.sync.trees.batch import Batch, Chmod, Delete, Mkdir, Move, Operation, Put, Rmdir
+from kindling.sync.trees.batch import Link as LinkStep
+from kindling.sync.trees.difference import difference
+from kindling.sync.trees.manifest import EMPTY, Entry, Kind, Refused, TreeManifest, above
+
+__all__ = ["Brought", "Replica", "Wanted", "noted", "part_of"]
+
+_CHANGES = 5
+"""How often a file that changes while it is read is tried before the rest goes without it."""
+_FIRST_WAIT = 0.1
+_LONGEST_WAIT = 3.0
+
+
+class Wanted(Contents, Protocol):
+    """What a container should hold: the source, or what was built from it."""
+
+    @property
+    def tree(self) -> TreeManifest:
+        """All of it, rooted at the container's `/`."""
+        ...
+
+    @property
+    def tops(self) -> tuple[str, ...]:
+        """The destinations: folders below which everything lands."""
+        ...
+
+    @property
+    def skip(self) -> Collection[str]:
+        """Names that are never looked at over there."""
+        ...
+
+    @property
+    def had(self) -> Collection[str]:
+        """Places that were wanted at any time, or are."""
+        ...
+
+    def part(self, places: Iterable[str]) -> TreeManifest:
+        """Those places as they should be, with the folders that lead to them. A place that is not
+        in it should not be."""
+        ...
+
+    async def again(self, place: str) -> None:
+        """Look at the source of this place again: it is not what was said of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What it took to make a container equal."""
+
+    operations: int = 0
+    size: int = 0
+    refused: tuple[Refused, ...] = ()
+    unsteady: tuple[str, ...] = ()
+    """Files that went on changing while they were read; they come with their next event."""
+
+    def __bool__(self) -> bool:
+        return self.operations > 0
+
+    def __add__(self, other: Brought) -> Brought:
+        refused = tuple(dict.fromkeys((*self.refused, *other.refused)))
+        unsteady = tuple(dict.fromkeys((*self.unsteady, *other.unsteady)))
+        return Brought(
+            self.operations + other.operations, self.size + other.size, refused, unsteady
+        )
+
+
+Connect = Callable[[Container], Awaitable[Link]]
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One container of the workload. Its calls are made one after the other; `lock` sees to it."""
+
+    container: Container
+    connect: Connect
+    clock: Clock
+    mirror: bool = False
+    link: Link | None = None
+    known: dict[str, Entry] | None = None
+    """By place; None: nothing is known, its tree is to be read."""
+    equal: bool = False
+    """It held what was wanted when it was last brought to."""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    routes: Routes = field(default_factory=Routes)
+    _resolved: tuple[str, ...] | None = None
+
+    def __str__(self) -> str:
+        return str(self.container)
+
+    async def linked(self) -> Link:
+        """The link, made where there is none.
+
+        Raises: LinkLostError: There is no way to the container just now.
+            CannotCarryError: There will never be one.
+        """
+        if self.link is None:
+            self.link = await self.connect(self.container)
+        return self.link
+
+    async def catch_up(
+        self, wanted: Wanted, places: Sequence[str] | None = None, *, least: bool = False
+    ) -> Brought:
+        """Make the container hold what is wanted (of `places`, where given), by its own word.
+
+        `least`: look at these places alone, which is quick and enough for most.
+        """
+        return await self._persistently(wanted, places, read=True, least=least)
+
+    async def bring(self, wanted: Wanted, places: Sequence[str]) -> Brought:
+        """Make these places equal, by what is known of the container."""
+        return await self._persistently(wanted, places, read=self.known is None, least=False)
+
+    async def lost(self) -> None:
+        """Forget the link and what was known by it."""
+        link, self.link, self.known, self.equal = self.link, None, None, False
+        self._resolved = None
+        if link is not None:
+            await link.close()
+
+    async def _persistently(
+        self, wanted: Wanted, places: Sequence[str] | None, *, read: bool, least: bool
+    ) -> Brought:
+        """Try as often as may help."""
+        self.equal = False
+        lost = changed = 0
+        misread = False
+        unsteady: set[str] = set()
+        so_far = Brought()
+        while True:
+            try:
+                link = await self.linked()
+                if read or self.known is None:
+                    await self._read(link, wanted, places if least and not misread else None)
+                made = await self._apply(link, wanted, places, unsteady)
+            except SourceChangedError as problem:
+                changed += 1
+                place = self.routes.landed(problem.place)
+                if changed >= _CHANGES:
+                    unsteady.add(place)
+                else:
+                    await self._wait(changed)
+                await wanted.again(place)
+            except CannotCarryError:
+                await self.lost()
+                raise
+            except LinkLostError:
+                await self.lost()
+                lost += 1
+                if lost >= TRIES:
+                    raise
+                read = True
+                await self._wait(lost)
+            except ClusterError:
+                # It holds something else than we thought. Once its tree was read, that is an error.
+                self.known = None
+                if misread or (read and not least):
+                    raise
+                misread = read = True
+            else:
+                self.equal = True
+                return so_far + made
+
+    async def _read(self, link: Link, wanted: Wanted, places: Sequence[str] | None) -> None:
+        if self._resolved != wanted.tops:
+            resolved = {top: await link.resolve(top) for top in wanted.tops if top}
+            self.routes, self._resolved = Routes.of(resolved), wanted.tops
+        tops = _tops(wanted) if places is None else tuple(places)
+        found = await link.tree([self.routes.real(top) for top in tops], wanted.skip)
+        self.known = dict(self.routes.tree(found, tops).entries)
+
+    async def _apply(
+        self,
+        link: Link,
+        wanted: Wanted,
+        places: Sequence[str] | None,
+        unsteady: Collection[str],
+    ) -> Brought:
+        known = self.known
+        assert known is not None
+        if places is None:
+            want, there = wanted.tree, TreeManifest(known)
+        else:
+            want = wanted.part(places)
+            there = part_of(known, places, want)
+        batch = difference(
+            want,
+            there,
+            had=wanted.had,
+            mirror=self.mirror,
+            excluded=unsteady.__contains__ if unsteady else _none,
+        )
+        sent = Sent(0, 0, 0.0)
+        if batch:
+            sent = await link.apply(self.routes.batch(batch), Through(self.routes, wanted))
+            noted(known, batch)
+        return Brought(len(batch), sent.size, batch.refused, tuple(sorted(unsteady)))
+
+    async def _wait(self, times: int) -> None:
+        """Longer each time, and not all replicas at the same moment."""
+        most = min(_LONGEST_WAIT, _FIRST_WAIT * 4 ** (times - 1))
+        await self.clock.sleep(most * random.uniform(0.5, 1.0))
+
+
+def _none(path: str) -> bool:  # noqa: ARG001
+    return False
+
+
+def _tops(wanted: Wanted) -> tuple[str, ...]:
+    """What of a container's tree is read. Where the root itself is a destination, that is what we
+    put there and not the whole of it."""
+    if "" not in wanted.tops:
+        return wanted.tops
+    firsts = {path.partition("/")[0] for path in (*wanted.tree.entries, *wanted.had)}
+    return tuple(sorted(firsts))
+
+
+def part_of(
+    known: dict[str, Entry], places: Iterable[str], want: TreeManifest = EMPTY
+) -> TreeManifest:
+    """What is known of these places, with the folders that lead there, and, where a folder is to
+    give way, all that is in it."""
+    part: dict[str, Entry] = {}
+    going: list[str] = []
+    for place in {*places, *want.entries}:
+        held = known.get(place)
+        for folder in above(place):
+            if folder in part:
+                break
+            if (found := known.get(folder)) is not None:
+                part[folder] = found
+        if held is None:
+            continue
+        part[place] = held
+        if held.kind is Kind.DIR:
+            wish = want.entries.get(place)
+            if wish is None or wish.kind is not Kind.DIR:
+                going.append(place + "/")
+    if going:
+        within = tuple(going)
+        part.update((path, entry) for path, entry in known.items() if path.startswith(within))
+    return TreeManifest(part)
+
+
+def noted(known: dict[str, Entry], batch: Batch | Iterable[Operation]) -> None:
+    """Note in `known` what the operations did."""
+    for step in batch:
+        match step:
+            case Mkdir(path, mode):
+                known[path] = Entry(Kind.DIR, mode)
+            case Put(path, mode, digest, size):
+                known[path] = Entry(Kind.FILE, mode, digest, size=size)
+            case LinkStep(path, target):
+                known[path] = Entry(Kind.LINK, target=target)
+            case Move(source, path, mode, digest):
+                held = known.pop(source, None)
+                known[path] = Entry(Kind.FILE, mode, digest, size=held.size if held else None)
+            case Chmod(path, mode):
+                held = known.get(path)
+                if held is not None:
+                    known[path] = Entry(held.kind, mode, held.digest, size=held.size)
+            case Delete(path) | Rmdir(path):
+                known.pop(path, None)
