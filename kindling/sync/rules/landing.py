@@ -31,12 +31,13 @@ _DEFAULTS = Ignore(Path("/"), (IgnoreRule(".", DEFAULT_PATTERNS),))
 class Context:
     """What an image is made of: the file sets of it and of every image below it.
 
-    Paths are relative to `root`, as those of the graph are.
+    Paths are relative to `root`, as those of the graph are. Without an image, as for `kindling
+    sync` of a folder, it is all that the folder holds.
     """
 
-    image: str
-    root: Path
-    files: tuple[FileSet, ...]
+    image: str = ""
+    root: Path = Path()
+    files: tuple[FileSet, ...] = (FileSet((".",)),)
     _ignores: tuple[Ignore, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class Context:
 
     def holds(self, path: str) -> bool:
         """Is the path part of the image: in a file set, and ignored neither there nor always?"""
-        if _DEFAULTS.matches(path):
+        if _DEFAULTS.matches(_without_ups(path)):
             return False
         for files, ignore in zip(self.files, self._ignores, strict=True):
             inside = any(self.inside(path, one) for one in files.paths)
@@ -198,6 +199,13 @@ def _lay(known: dict[str, Entry], place: str, entry: Entry) -> None:
         elif entry.mode is None:
             return
     known[place] = entry
+
+
+def _without_ups(path: str) -> str:
+    """What is ignored always is so in a folder beside the root as well."""
+    while path.startswith("../"):
+        path = path[3:]
+    return path
 
 
 def _is_single(local: str, entries: Mapping[str, str]) -> bool:

@@ -13,6 +13,7 @@ What cannot be carried is refused by name with a reason, and everything else goe
                            hostile listing is
     over 255 bytes a name  `name`: the container's file system would not take it
     `.kindling-tmp-...`    `name`: the agent calls its unfinished files so, and refuses others
+    cannot be read         `unreadable`: a file or folder that the user running us may not read
     something in the way   `in the way`: a folder that would have to give place holds what is not
                            ours to remove (`difference` finds this)
 
@@ -41,8 +42,11 @@ __all__ = [
     "Refused",
     "TreeManifest",
     "above",
+    "escapes",
+    "not_carried",
     "of_container",
     "of_source",
+    "parsed",
     "path_bytes",
     "shown",
 ]
@@ -96,6 +100,7 @@ class Reason(Enum):
     SPECIAL = "special"
     OUTSIDE = "outside"
     NAME = "name"
+    UNREADABLE = "unreadable"
     IN_THE_WAY = "in the way"
 
 
@@ -158,23 +163,31 @@ def of_source(
     for path, text in _below(entries, base):
         if text == ABSENT:
             continue
-        if wrong := _wrong(path) or _kept_for_the_agent(path):
-            refused.append(Refused(path, Reason.NAME, wrong))
-            continue
-        entry = _parsed(text, sizes.get(path) if sizes else None)
-        if entry.kind is Kind.OTHER:
-            word = text.partition(":")[0]
-            refused.append(Refused(path, Reason.SPECIAL, f"it is a {word}"))
-        known[path] = entry
+        why = not_carried(path, text)
+        if why is not None:
+            refused.append(why)
+            if why.reason is Reason.NAME:
+                continue
+        known[path] = parsed(text, sizes.get(path) if sizes else None)
     known = _with_folders(known, refused)
     for path in [path for path, entry in known.items() if entry.kind is Kind.LINK]:
-        if _escapes(known, path):
-            target = known[path].target
-            text = f"it is a link to `{shown(target)}`, which is outside the synced folder"
-            refused.append(Refused(path, Reason.OUTSIDE, text))
+        if (outside := escapes(known, path)) is not None:
+            refused.append(outside)
     for one in refused:
         known.pop(one.path, None)
     return TreeManifest(known, tuple(sorted(refused, key=lambda one: one.path)))
+
+
+def not_carried(path: str, text: str) -> Refused | None:
+    """Why the entry cannot be carried, as far as it alone tells; of links, see `escapes`."""
+    if wrong := _wrong(path) or _kept_for_the_agent(path):
+        return Refused(path, Reason.NAME, wrong)
+    word, _, _ = text.partition(":")
+    if word == "unreadable":
+        return Refused(path, Reason.UNREADABLE, "it cannot be read; make it readable or ignore it")
+    if word not in {"file", "dir", "link"}:
+        return Refused(path, Reason.SPECIAL, f"it is a {word}")
+    return None
 
 
 def of_container(entries: Mapping[str, str], base: str = ".") -> TreeManifest:
@@ -191,7 +204,7 @@ def of_container(entries: Mapping[str, str], base: str = ".") -> TreeManifest:
             raise ExecutionError(f"The container lists `{shown(path)}`, which is no path: {wrong}")
         if _kept_for_the_agent(path):
             continue
-        known[path] = _parsed(text, None)
+        known[path] = parsed(text, None)
     refused: list[Refused] = []
     known = _with_folders(known, refused)
     if refused:
@@ -251,7 +264,8 @@ def _kept_for_the_agent(path: str) -> str:
 
 
 @lru_cache(maxsize=_REMEMBERED)
-def _parsed(text: str, size: int | None) -> Entry:
+def parsed(text: str, size: int | None) -> Entry:
+    """What the entry of a `FileManifest` says."""
     kind, _, rest = text.partition(":")
     if kind == "link":
         return Entry(Kind.LINK, target=rest)
@@ -287,8 +301,16 @@ def _with_folders(known: Mapping[str, Entry], refused: list[Refused]) -> dict[st
     return full
 
 
-def _escapes(known: Mapping[str, Entry], path: str) -> bool:
-    """Does the link lead above the root, with every link on the way followed?"""
+def escapes(known: Mapping[str, Entry], path: str) -> Refused | None:
+    """Why a link is not carried: it leads above the root, with every link on the way followed."""
+    if not _leads_out(known, path):
+        return None
+    target = shown(known[path].target)
+    text = f"it is a link to `{target}`, which is outside the synced folder"
+    return Refused(path, Reason.OUTSIDE, text)
+
+
+def _leads_out(known: Mapping[str, Entry], path: str) -> bool:
     todo = [*reversed(path.split("/"))]
     place: list[str] = []
     links = 0
