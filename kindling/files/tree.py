@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kindling.errors import HostError
+from kindling.files.contents import entry_of_file, entry_of_other
 from kindling.files.ignore import DEFAULT_PATTERNS, Ignore
 from kindling.files.statcache import StatCache, is_settled
 from kindling.graph.node import FileSet, IgnoreRule
@@ -27,21 +28,12 @@ __all__ = ["ABSENT", "FileManifest", "TreeReader"]
 ABSENT = "absent"
 """The entry of a path that is asked for and not there."""
 
-_CHUNK = 1 << 18
-_TRIES = 5
 _FEW = 8
 """Fewer changed files than this are hashed where we are: starting threads would take longer."""
 _BATCH = 64
 
 _TYPE = 0o170000
-_REGULAR, _FOLDER, _LINK = stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK
-_OTHERS = {
-    stat.S_IFIFO: "fifo",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
-}
-
+_REGULAR, _FOLDER = stat.S_IFREG, stat.S_IFDIR
 _DEFAULTS = Ignore(Path("/"), (IgnoreRule(".", DEFAULT_PATTERNS),))
 
 
@@ -193,18 +185,15 @@ class TreeReader:
         return str(had[5]) if had is not None and had[:5] == now else None
 
     def _special(self, path: str, seen: os.stat_result, entries: dict[str, str]) -> None:
-        kind = seen.st_mode & _TYPE
-        if kind != _LINK:
-            entries[path] = f"{_OTHERS.get(kind, 'other')}:{seen.st_mode & 0o7777:o}"
-            return
+        place = self._place(path)
         try:
-            entries[path] = "link:" + os.readlink(self._place(path))
+            entry = entry_of_other(place, seen)
         except OSError as error:
-            # Another kind of thing by now: look again.
-            if isinstance(error, FileNotFoundError | NotADirectoryError):
-                entries.pop(path, None)
-            else:
-                raise _unreadable(self._place(path), error) from error
+            raise _unreadable(place, error) from error
+        if entry is None:
+            entries.pop(path, None)
+        else:
+            entries[path] = entry
 
     def _hash(self, pending: list[_Pending], entries: dict[str, str]) -> None:
         now = self._cache.now()
@@ -226,50 +215,14 @@ class TreeReader:
         return [self._hash_one(file, now) for file in batch]
 
     def _hash_one(self, file: _Pending, now: int) -> str | None:
-        """The entry of a file that may change, vanish or become something else meanwhile."""
         place = self._place(file.path)
-        entry: str | None = None
-        for _ in range(_TRIES):
-            try:
-                # Not blocking and not following: it may be a fifo or a link by now.
-                opened = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-            except OSError as error:
-                if (entry := self._became(file.path)) is not None:
-                    return entry
-                raise _unreadable(place, error) from error
-            try:
-                before = os.fstat(opened)
-                if before.st_mode & _TYPE != _REGULAR:
-                    return self._became(file.path)
-                content = _content(opened, before.st_size)
-                after = os.fstat(opened)
-            except OSError as error:
-                raise _unreadable(place, error) from error
-            finally:
-                os.close(opened)
-            entry = f"file:{after.st_mode & 0o7777:o}:sha256:{content}"
-            if _same(before, after):
-                if is_settled(after, now):
-                    self._cache.put(file.folder, file.name, after, entry)
-                return entry
-        # It never stands still (a log that is being written): what was read last has to do, and the
-        # event of the next change brings us here again.
-        return entry
-
-    def _became(self, path: str) -> str | None:
-        """The entry of what is no regular file any more; None when it is one, or nothing."""
-        entries: dict[str, str] = {}
         try:
-            seen = os.lstat(self._place(path))
-        except OSError:
-            return None
-        if seen.st_mode & _TYPE == _FOLDER:
-            return f"dir:{seen.st_mode & 0o7777:o}"
-        if seen.st_mode & _TYPE != _REGULAR:
-            self._special(path, seen, entries)
-        return entries.get(path)
+            entry, seen = entry_of_file(place)
+        except OSError as error:
+            raise _unreadable(place, error) from error
+        if entry is not None and seen is not None and is_settled(seen, now):
+            self._cache.put(file.folder, file.name, seen, entry)
+        return entry
 
     def _place(self, path: str) -> str:
         return self._top if path == "." else f"{self._top}/{path}"
@@ -295,29 +248,6 @@ def _holds(folder: str, path: str) -> bool:
     if folder == ".":
         return path != ".." and not path.startswith("../")
     return path == folder or path.startswith(folder + "/")
-
-
-def _content(opened: int, size: int) -> str:
-    if size < _CHUNK:
-        # Most files: one read for all, one that finds the end.
-        data = os.read(opened, size + 1)
-        if len(data) == size:
-            return hashlib.sha256(data).hexdigest()
-        sums = hashlib.sha256(data)
-    else:
-        sums = hashlib.sha256()
-    while chunk := os.read(opened, _CHUNK):
-        sums.update(chunk)
-    return sums.hexdigest()
-
-
-def _same(before: os.stat_result, after: os.stat_result) -> bool:
-    return (
-        before.st_mtime_ns == after.st_mtime_ns
-        and before.st_ctime_ns == after.st_ctime_ns
-        and before.st_size == after.st_size
-        and before.st_mode == after.st_mode
-    )
 
 
 def _digest(entries: Mapping[str, str]) -> str:

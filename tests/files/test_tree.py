@@ -209,7 +209,7 @@ def test_what_cannot_be_read_is_an_error_that_names_it(
     def refuse(*_: object) -> str:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(tree, "_content", refuse)
+    monkeypatch.setattr(contents, "_content", refuse)
     with pytest.raises(HostError, match=r"a` cannot be read: Input/output error"):
         read(tmp_path)
 
@@ -219,7 +219,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
 ) -> None:
     file = tmp_path / "a"
     file.write_text("first")
-    real = tree._content
+    real = contents._content
     reads: list[str] = []
 
     def slowly(opened: int, size: int) -> str:
@@ -229,7 +229,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
         reads.append(content)
         return content
 
-    monkeypatch.setattr(tree, "_content", slowly)
+    monkeypatch.setattr(contents, "_content", slowly)
     assert read(tmp_path, "a").entries["a"].endswith(sha("second"))
     assert len(reads) == 2
 
@@ -240,7 +240,7 @@ def test_a_file_that_never_stands_still_is_not_remembered(
     file = tmp_path / "log"
     file.write_text("")
     os.utime(file, (1, 1))
-    real = tree._content
+    real = contents._content
 
     def growing(opened: int, size: int) -> str:
         content = real(opened, size)
@@ -248,7 +248,7 @@ def test_a_file_that_never_stands_still_is_not_remembered(
             log.write("line\n")
         return content
 
-    monkeypatch.setattr(tree, "_content", growing)
+    monkeypatch.setattr(contents, "_content", growing)
     cache = StatCache()
     TreeReader(tmp_path, cache).read(FileSet(("log",)))
     assert cache.folder(".") == {}
@@ -288,7 +288,7 @@ def test_an_old_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.Monke
         cache = StatCache(store)
         first = TreeReader(tmp_path, cache).read(FileSet((".",)))
         cache.save()
-    monkeypatch.setattr(tree, "_content", None)
+    monkeypatch.setattr(contents, "_content", None)
     with Store.open(tmp_path / ".kindling") as store:
         assert TreeReader(tmp_path, StatCache(store)).read(FileSet((".",))) == first
         assert TreeReader(tmp_path, StatCache(store)).read(FileSet(("d/a",))).entries
