@@ -13,38 +13,13 @@ import click
 
 from kindling.errors import HostError, UsageError, nearest
 
-__all__ = ["Pause", "Source", "Workload", "destination", "source_of", "workload_of"]
+__all__ = ["Pause", "Source", "destination", "source_of", "workload_of"]
 
-_KINDS = {
-    "deployment": "Deployment",
-    "deployments": "Deployment",
-    "deploy": "Deployment",
-    "deployment.apps": "Deployment",
-    "statefulset": "StatefulSet",
-    "statefulsets": "StatefulSet",
-    "sts": "StatefulSet",
-    "statefulset.apps": "StatefulSet",
-    "dse": "DevStagingEnvironment",
-    "devstagingenvironment": "DevStagingEnvironment",
-}
-"""As kubectl writes them. A DevStagingEnvironment means its Deployment."""
-
-_SAID = ("deployment", "statefulset", "dse")
+_ENVIRONMENTS = frozenset({"dse", "devstagingenvironment", "devstagingenvironments"})
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _PAUSE = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>ms|s|m|)")
 _UNITS = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0}
 _LONGEST_PAUSE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What is to be synced: a name, and its kind where the user says it."""
-
-    name: str
-    kind: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind.lower()}/{self.name}" if self.kind else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +36,9 @@ class Source:
         return self.local != "."
 
 
-def workload_of(option: str, argument: str) -> Workload | None:
-    """The workload of `-d` or of the argument; None where neither is given.
+def workload_of(option: str, argument: str) -> str:
+    """The workload of `-d` or of the argument, as `kindling.sync.workload.finding` takes it; empty
+    where neither is given. A DevStagingEnvironment means its Deployment.
 
     Raises:
         UsageError: Both are given and differ, or it is no name.
@@ -72,24 +48,16 @@ def workload_of(option: str, argument: str) -> Workload | None:
         raise UsageError(f"`-d {option}` and `{argument}` are two workloads; a session has one")
     text = option or argument
     if not text:
-        return None
-    kind, _, name = text.rpartition("/")
-    found = _KINDS.get(kind.lower(), "") if kind else ""
-    if kind and not found:
-        hint = nearest(kind.lower(), _KINDS)
+        return ""
+    kind, slash, name = text.rpartition("/")
+    if not _NAME.fullmatch(name) or "/" in kind or (slash and not kind):
         raise UsageError(
-            f"`{kind}` in `{text}` is no kind that can be synced", hint=hint or f"Kinds: {_kinds()}"
-        )
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"`{name}` cannot be the name of a workload",
+            f"`{text}` cannot be the name of a workload",
             hint="Write `my-api`, `deployment/my-api` or `statefulset/my-db`.",
         )
-    return Workload(name, found)
-
-
-def _kinds() -> str:
-    return ", ".join(f"`{kind}`" for kind in _SAID) + "."
+    if kind.lower().partition(".")[0] in _ENVIRONMENTS:
+        return f"deployment/{name.replace('.', '-')}"
+    return text
 
 
 def source_of(text: str) -> Source:
