@@ -12,6 +12,7 @@ from typing import ClassVar
 
 __all__ = [
     "KEEP_TIME",
+    "READ_MOST",
     "VERSION",
     "Abort",
     "Arch",
@@ -37,10 +38,17 @@ __all__ = [
     "Output",
     "Ping",
     "Pong",
+    "ProcessEntries",
+    "ProcessEntry",
+    "Processes",
+    "ProcessesEnd",
     "Put",
     "PutEnd",
+    "Read",
     "Refused",
     "Rename",
+    "Resolve",
+    "Rmdir",
     "Rmtree",
     "Run",
     "Signal",
@@ -57,6 +65,8 @@ __all__ = [
 VERSION = 1
 KEEP_TIME = -(1 << 63)
 """In place of a time: the file has the time of its writing."""
+READ_MOST = 128 << 10
+"""No answer to one `Read` is longer."""
 
 
 class Kind(IntEnum):
@@ -206,6 +216,16 @@ class Chmod(Frame):
 
 
 @dataclass(frozen=True, slots=True)
+class Rmdir(Frame):
+    """Remove an empty folder. `if_empty`: one that is missing, has members or is a mount point
+    stays as it is, which is no error."""
+
+    TYPE: ClassVar[int] = 0x26
+    path: bytes
+    if_empty: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Commit(Frame):
     """Make the batch visible. Strict: nothing, if a part could not be staged; no further than the
     first change that fails. Lenient: all that can be."""
@@ -277,6 +297,34 @@ class Cmdline(Frame):
 
     TYPE: ClassVar[int] = 0x43
     pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve(Frame):
+    """Tell (`Text`) where a path leads when all links are followed, as far as it exists."""
+
+    TYPE: ClassVar[int] = 0x44
+    path: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Frame):
+    """Tell (`Text`) bytes of a file; fewer than asked for, and than `READ_MOST`, only at its end.
+    `target`: what the link at `path` says instead. An absolute path is the machine's own, any other
+    one below the root."""
+
+    TYPE: ClassVar[int] = 0x45
+    path: bytes
+    offset: int = 0
+    most: int = READ_MOST
+    target: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Processes(Frame):
+    """Tell what runs, the agent itself included."""
+
+    TYPE: ClassVar[int] = 0x46
 
 
 @dataclass(frozen=True, slots=True)
@@ -418,7 +466,44 @@ class Status(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Text(Frame):
-    """A command line, each word ended by NUL."""
+    """The bytes that were asked for: of a command line (each word ended by NUL), of a file, of a
+    path."""
 
     TYPE: ClassVar[int] = 0x8E
     payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEntry:
+    """A process. `started` is in clock ticks since the machine's boot; `image` changes when it
+    executes another program, or its own anew, and is empty where that cannot be told; `command` is
+    `/proc/PID/cmdline`; `exe` the file that it runs, empty where that is hidden."""
+
+    pid: int
+    parent: int
+    started: int
+    image: bytes
+    command: bytes
+    exe: bytes
+
+    @property
+    def argv(self) -> tuple[bytes, ...]:
+        """The words of the command line; none for what is of the kernel."""
+        whole = self.command[:-1] if self.command.endswith(b"\0") else self.command
+        return tuple(whole.split(b"\0")) if self.command else ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessEntries(Frame):
+    """Part of what runs."""
+
+    TYPE: ClassVar[int] = 0x8F
+    entries: tuple[ProcessEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessesEnd(Frame):
+    """All processes are told."""
+
+    TYPE: ClassVar[int] = 0x90
+    count: int

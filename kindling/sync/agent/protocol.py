@@ -37,10 +37,17 @@ from kindling.sync.agent.frames import (
     Output,
     Ping,
     Pong,
+    ProcessEntries,
+    ProcessEntry,
+    Processes,
+    ProcessesEnd,
     Put,
     PutEnd,
+    Read,
     Refused,
     Rename,
+    Resolve,
+    Rmdir,
     Rmtree,
     Run,
     Signal,
@@ -81,6 +88,7 @@ _FLAG = 1
 _DIGEST = 32
 _BLOCK = struct.Struct("<I16s")
 _ENTRY = struct.Struct("<BIIQq32s")
+_PROCESS = struct.Struct("<IIQ")
 
 
 class ProtocolError(Exception):
@@ -140,6 +148,16 @@ def _take_entry(reader: _Reader) -> Entry:
     return Entry(
         _member(Kind, kind), error, mode, size, mtime, content, reader.text(), reader.text()
     )
+
+
+def _process(entry: ProcessEntry) -> bytes:
+    head = _PROCESS.pack(entry.pid, entry.parent, entry.started)
+    return head + b"".join(map(_text, (entry.image, entry.command, entry.exe)))
+
+
+def _take_process(reader: _Reader) -> ProcessEntry:
+    pid, parent, started = _PROCESS.unpack(reader.take(_PROCESS.size))
+    return ProcessEntry(pid, parent, started, reader.text(), reader.text(), reader.text())
 
 
 _Member = TypeVar("_Member", bound=IntEnum)
@@ -212,6 +230,7 @@ _BLOCKS = _repeat(
     lambda reader: _BLOCK.unpack(reader.take(_BLOCK.size)),
 )
 _ENTRIES = _repeat(lambda entry: _entry(cast(Entry, entry)), _take_entry)
+_PROCESSES = _repeat(lambda entry: _process(cast(ProcessEntry, entry)), _take_process)
 _COMMAND = _Field(
     lambda value: bytes([cast(Command, value)]),
     lambda reader: _member(Command, reader.number(1)),
@@ -240,6 +259,7 @@ _LAYOUTS: dict[type[Frame], dict[str, _Field]] = {
     Rmtree: {"path": _TEXT},
     Symlink: {"path": _TEXT, "target": _TEXT},
     Chmod: {"path": _TEXT, "mode": _U32},
+    Rmdir: {"path": _TEXT},
     Commit: {},
     Abort: {},
     Tree: {"subtrees": _TEXTS, "skip": _TEXTS},
@@ -248,6 +268,9 @@ _LAYOUTS: dict[type[Frame], dict[str, _Field]] = {
     Run: {"cwd": _TEXT, "argv": _TEXTS, "environment": _TEXTS},
     Control: {"command": _COMMAND, "signal": _U8, "grace_ms": _U32},
     Cmdline: {"pid": _U32},
+    Resolve: {"path": _TEXT},
+    Read: {"path": _TEXT, "offset": _U64, "most": _U32},
+    Processes: {},
     Welcome: {
         "version": _U16,
         "arch": _ARCH,
@@ -271,13 +294,17 @@ _LAYOUTS: dict[type[Frame], dict[str, _Field]] = {
     Exited: {"code": _I32},
     Status: {"pid": _U32, "generation": _U32, "last": _I32, "running": _STATE},
     Text: {"payload": _REST},
+    ProcessEntries: {"entries": _PROCESSES},
+    ProcessesEnd: {"count": _U32},
 }
 _BY_TYPE = {frame.TYPE: frame for frame in _LAYOUTS}
 _FLAGGED: dict[type[Frame], str] = {
     Delete: "missing_ok",
     Rmtree: "missing_ok",
+    Rmdir: "if_empty",
     Mkdir: "parents",
     Commit: "lenient",
+    Read: "target",
 }
 """Frames whose header has a flag, and the field that it is."""
 _GREETS = (Hello, Welcome)

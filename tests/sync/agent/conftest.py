@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,3 +41,12 @@ def agent(binary: Path, root: Path) -> Iterator[Talk]:
     with serving(binary, root) as talk:
         talk.hello()
         yield talk
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user of the machine can reach."""
+    with tempfile.TemporaryDirectory(prefix="kindling-open-", dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        yield folder

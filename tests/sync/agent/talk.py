@@ -144,10 +144,18 @@ class Talk:
 
 
 @contextmanager
-def serving(binary: Path, root: Path | bytes, *options: str) -> Iterator[Talk]:
-    """An agent that serves `root`; it is gone afterwards."""
+def serving(
+    binary: Path, root: Path | bytes | str, *options: str, after: tuple[str, ...] = ()
+) -> Iterator[Talk]:
+    """An agent that serves `root`, with the words `after` behind it; it is gone afterwards."""
     process = subprocess.Popen(
-        [os.fsencode(binary), b"serve", *map(os.fsencode, options), os.fsencode(root)],
+        [
+            os.fsencode(binary),
+            b"serve",
+            *map(os.fsencode, options),
+            os.fsencode(root),
+            *map(os.fsencode, after),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from kindling.sync.agent.frames import (
     Mkdir,
     Put,
     Rename,
+    Rmdir,
     Rmtree,
     Symlink,
 )
@@ -42,6 +44,7 @@ CHANGES = st.one_of(
     st.builds(Rename, st.just(0), PATHS, PATHS),
     st.builds(Mkdir, st.just(0), PATHS, MODES),
     st.builds(Rmtree, st.just(0), PATHS),
+    st.builds(Rmdir, st.just(0), PATHS, st.booleans()),
     st.builds(Symlink, st.just(0), PATHS, st.sampled_from([b"a", b"../b", b"none"])),
     st.builds(Chmod, st.just(0), PATHS, MODES),
 )
@@ -54,7 +57,9 @@ AGAIN = st.builds(
         Put(0, b"a/" + path, 0o644, KEEP_TIME, size),
         Put(0, b"b/" + path, 0o644, KEEP_TIME, size),
     ],
-    st.sampled_from([Rmtree(0, b"a"), Delete(0, b"a"), Rename(0, b"a", b"b")]),
+    st.sampled_from(
+        [Rmtree(0, b"a"), Delete(0, b"a"), Rename(0, b"a", b"b"), Rmdir(0, b"a", True)]
+    ),
     st.sampled_from([b"b", b"link"]),
     st.integers(0, 9),
 )
@@ -65,7 +70,7 @@ BATCH = st.lists(
 
 def _make(root: Path, change: Frame) -> bool:
     """Make one change with Python's own means. False when it cannot be made."""
-    assert isinstance(change, Put | Delete | Rename | Mkdir | Rmtree | Symlink | Chmod)
+    assert isinstance(change, Put | Delete | Rename | Mkdir | Rmtree | Rmdir | Symlink | Chmod)
     path = root / os.fsdecode(change.path)
     ways = [change.path, change.to] if isinstance(change, Rename) else [change.path]
     for way in ways:
@@ -80,6 +85,12 @@ def _make(root: Path, change: Frame) -> bool:
                 scratch.write_bytes(b"x" * size)
                 scratch.chmod(mode)
                 os.replace(scratch, path)
+            case Rmdir(if_empty=False):
+                path.rmdir()
+            case Rmdir():
+                with suppress(FileNotFoundError):
+                    if path.is_symlink() or not path.is_dir() or not os.listdir(path):
+                        path.rmdir()
             case Symlink(target=target):
                 os.symlink(target, os.fsencode(scratch))
                 os.replace(scratch, path)

@@ -36,6 +36,7 @@ TEXT = st.binary(max_size=40)
 TEXTS = st.lists(TEXT, max_size=4).map(tuple)
 HASH = st.binary(min_size=32, max_size=32)
 ENTRY = st.builds(known.Entry, st.sampled_from(known.Kind), U32, U32, U64, I64, HASH, TEXT, TEXT)
+PROCESS = st.builds(known.ProcessEntry, U32, U32, U64, TEXT, TEXT, TEXT)
 BLOCK = st.tuples(U32, st.binary(min_size=16, max_size=16))
 
 
@@ -43,6 +44,8 @@ def _many(one: st.SearchStrategy[_T]) -> st.SearchStrategy[tuple[_T, ...]]:
     return st.lists(one, max_size=4).map(tuple)
 
 
+SIGNALS = st.builds(known.Signal, U32, I32, U32)
+RUNS = st.builds(known.Run, U32, TEXTS, TEXT, TEXTS)
 FRAMES: list[st.SearchStrategy[Frame]] = [
     st.builds(known.Hello, U32, st.integers(0, 2**16 - 1)),
     st.builds(known.Ping, U32, TEXT),
@@ -56,14 +59,18 @@ FRAMES: list[st.SearchStrategy[Frame]] = [
     st.builds(known.Rmtree, U32, TEXT, st.booleans()),
     st.builds(known.Symlink, U32, TEXT, TEXT),
     st.builds(known.Chmod, U32, TEXT, U32),
+    st.builds(known.Rmdir, U32, TEXT, st.booleans()),
     st.builds(known.Commit, U32, st.booleans()),
     st.builds(known.Abort, U32),
     st.builds(known.Tree, U32, TEXTS, TEXTS, st.booleans(), st.booleans()),
     st.builds(known.Sums, U32, TEXT, U32),
-    st.builds(known.Signal, U32, I32, U32),
-    st.builds(known.Run, U32, TEXTS, TEXT, TEXTS),
+    SIGNALS,
+    RUNS,
     st.builds(known.Control, U32, st.sampled_from(known.Command), U8, U32),
     st.builds(known.Cmdline, U32, U32),
+    st.builds(known.Resolve, U32, TEXT),
+    st.builds(known.Read, U32, TEXT, U64, U32, st.booleans()),
+    st.builds(known.Processes, U32),
     st.builds(
         known.Welcome,
         U32,
@@ -89,6 +96,8 @@ FRAMES: list[st.SearchStrategy[Frame]] = [
     st.builds(known.Exited, U32, I32),
     st.builds(known.Status, U32, U32, U32, I32, st.booleans()),
     st.builds(known.Text, U32, TEXT),
+    st.builds(known.ProcessEntries, U32, _many(PROCESS)),
+    st.builds(known.ProcessesEnd, U32, U32),
 ]
 ANY = st.one_of(FRAMES)
 bounded = settings(
@@ -245,8 +254,8 @@ def shared_root(tmp_path: Path) -> Path:
 HARMLESS = [
     frames
     for frames in FRAMES
-    # Not these: with random numbers they could reach processes of this machine.
-    if frames not in (FRAMES[16], FRAMES[17])
+    # With random numbers they could reach processes of this machine.
+    if frames not in (SIGNALS, RUNS)
 ]
 
 
@@ -298,7 +307,7 @@ def test_a_frame_of_the_longest_body_is_taken(binary: Path, root: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["serve"], "one root is needed"),
+        (["serve"], "a root is needed"),
         (["serve", "/no/such/folder"], "the root cannot be opened `/no/such/folder` (2)"),
         (["serve", "--nonsense", "/"], "unknown option `--nonsense`"),
         (["supervise", "--"], "the command to supervise is missing"),

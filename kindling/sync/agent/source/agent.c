@@ -1,8 +1,34 @@
 /* kindling-agent: serves a tree over standard input and output, or supervises a program.
    Freestanding C: no library, Linux system calls only. Built by kindling/sync/agent/binary.py. */
+#include "resolve.h"
 #include "run.h"
 
 static int greeted, alone;
+static char **subtrees; /* where to look for what a killed agent left; none: all of ROOT */
+
+/* Remove what a killed agent left in the folder of a path; with `below`, in all below it too. */
+static void clean_folder(const char *p, u32 n, int below, u32 *cleaned) {
+    int folder = open_folder(p, n);
+    if (folder < 0) return;
+    long fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (fd >= 0) sweep((int)fd, below ? 0 : DEPTH_MOST, 1, cleaned);
+    close_folder(folder);
+}
+
+/* Contents may have been staged in any folder above a path, where its own was not there yet. */
+static void clean(u32 *cleaned) {
+    static char found[PATH_MOST + 1];
+    struct stat ours, top;
+    int of_machine = fstat(root_fd, &ours) == 0 && fstatat(AT_FDCWD, "/", &top) == 0 &&
+                     ours.dev == top.dev && ours.ino == top.ino;
+    if (!*subtrees) clean_folder("", 0, !of_machine, cleaned);
+    for (char **one = subtrees; *one; one++) {
+        long n = resolve((struct text){*one, length(*one)}, found);
+        for (u32 at = 0; n > 0 && at < n; at++)
+            if (!at || found[at] == '/') clean_folder(found, at, 0, cleaned);
+        if (n >= 0) clean_folder(found, (u32)n, n || !of_machine, cleaned);
+    }
+}
 
 static void hello(struct frame *f) {
     u32 cleaned = 0;
@@ -13,10 +39,7 @@ static void hello(struct frame *f) {
     greeted = 1;
     /* What an agent that was killed left behind goes now, unless another one is at work here. */
     alone = flock(root_fd, LOCK_EX | LOCK_NB) == 0;
-    if (alone) {
-        long fd = openat(root_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-        if (fd >= 0) sweep((int)fd, 0, 1, &cleaned);
-    }
+    if (alone) clean(&cleaned);
     flock(root_fd, LOCK_SH);
     reply(WELCOME, f->id, 28);
     put_u32(MAGIC);
@@ -33,7 +56,8 @@ static void hello(struct frame *f) {
 
 static void handle(struct frame *f) {
     if (f->type != HELLO && !greeted) protocol_error("a request came before the greeting", 0);
-    int may = f->type == DELETE || f->type == RMTREE || f->type == MKDIR || f->type == COMMIT;
+    int may = f->type == DELETE || f->type == RMTREE || f->type == MKDIR || f->type == COMMIT ||
+              f->type == RMDIR || f->type == READ;
     if (f->flags && !may) protocol_error("a frame has flags that this agent does not know", 0);
     switch (f->type) {
     case HELLO: hello(f); break;
@@ -52,7 +76,8 @@ static void handle(struct frame *f) {
     case MKDIR:
     case RMTREE:
     case SYMLINK:
-    case CHMOD: batch_note(f); break;
+    case CHMOD:
+    case RMDIR: batch_note(f); break;
     case COMMIT: batch_commit(f); break;
     case ABORT:
         take_end(f);
@@ -65,6 +90,9 @@ static void handle(struct frame *f) {
     case RUN: run_request(f); break;
     case CONTROL: control_request(f); break;
     case CMDLINE: cmdline_request(f); break;
+    case RESOLVE: resolve_request(f); break;
+    case READ: read_request(f); break;
+    case PROCESSES: processes_request(f); break;
     default: protocol_error("a frame has a type that this agent does not know", 0);
     }
 }
@@ -116,7 +144,7 @@ static void make_root(const char *path) {
 
 static __attribute__((noreturn)) void usage(const char *what, const char *word) {
     complain(what, word, 0);
-    complain("usage: serve [--create] [--control FOLDER] ROOT"
+    complain("usage: serve [--create] [--control FOLDER] ROOT [SUBTREE...]"
              " | supervise [--control FOLDER] [--hold] -- ARGV... | version", 0, 0);
     leave(2);
 }
@@ -149,7 +177,8 @@ USED __attribute__((noreturn)) void agent_main(u64 *stack) {
         if (at >= argc) usage("the command to supervise is missing", 0);
         supervise(argv + at, control_folder, hold);
     }
-    if (at + 1 != argc) usage("one root is needed", 0);
+    if (at >= argc) usage("a root is needed", 0);
+    subtrees = argv + at + 1;
     if (create) make_root(argv[at]);
     long fd = openat(AT_FDCWD, argv[at], O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {

@@ -5,7 +5,7 @@
 #include "paths.h"
 #include "sha256.h"
 
-enum { MISSING_OK = 1, PARENTS = 1, LENIENT = 1 };
+enum { MISSING_OK = 1, PARENTS = 1, LENIENT = 1, IF_EMPTY = 1 };
 #define KEEP_TIME ((i64)(1UL << 63))
 
 /* A noted request; `text` holds its path and then its second path, link target or nothing. */
@@ -67,7 +67,7 @@ static struct step *note(struct frame *f, struct text path, struct text other) {
     s->other_n = other.n;
     memcpy(s->text, path.p, path.n);
     memcpy(s->text + path.n, other.p, other.n);
-    if (f->type == DELETE || f->type == RENAME || f->type == RMTREE) {
+    if (f->type == DELETE || f->type == RENAME || f->type == RMTREE || f->type == RMDIR) {
         s->before = removals;
         removals = steps_used + 1;
     }
@@ -202,6 +202,18 @@ static void put_part(struct frame *f) {
     }
 }
 
+/* Remove the contents of a put that will not be made. At once: a later change of the batch may give
+   their folder another name. */
+static void drop_contents(struct step *s) {
+    char temporary[64];
+    if (s->type != PUT || !s->serial) return;
+    int stage = open_folder(s->text, s->stage_n);
+    temporary_name(temporary, s->serial);
+    if (stage >= 0) unlinkat(stage, temporary, 0);
+    close_folder(stage);
+    s->serial = 0;
+}
+
 static void put_close(void) {
     if (!put.open) return;
     if (put.fd >= 0) close(put.fd);
@@ -226,6 +238,7 @@ static void put_end(struct frame *f) {
         }
         if (error) put_fail(error, "mode or time cannot be set");
     }
+    if (put.fd >= 0 && put.failed) drop_contents((struct step *)(steps + put.step));
     put_close();
 }
 
@@ -307,16 +320,14 @@ static long apply(struct step *s) {
     if (s->type == MKDIR && s->flags & PARENTS) error = make_parents(path_of(s));
     if (error) return error;
     int folder = open_parent(path_of(s), name);
-    if (folder < 0)
-        return folder == -ENOENT && s->flags & MISSING_OK && (s->type == DELETE || s->type == RMTREE)
-                   ? 0 : folder;
+    int removes = s->type == DELETE || s->type == RMTREE || s->type == RMDIR;
+    if (folder < 0) return folder == -ENOENT && removes && s->flags & MISSING_OK ? 0 : folder;
     switch (s->type) {
     case PUT: {
         int stage = open_folder(s->text, s->stage_n);
         temporary_name(temporary, s->serial);
         error = stage < 0 ? stage : renameat(stage, temporary, folder, name);
-        if (error && stage >= 0) unlinkat(stage, temporary, 0);
-        s->serial = 0;
+        if (!error) s->serial = 0;
         close_folder(stage);
         break;
     }
@@ -324,6 +335,13 @@ static long apply(struct step *s) {
     case RMTREE:
         error = s->type == DELETE ? unlinkat(folder, name, 0) : remove_tree(folder, name);
         if (error == -ENOENT && s->flags & MISSING_OK) error = 0;
+        break;
+    case RMDIR:
+        error = unlinkat(folder, name, AT_REMOVEDIR);
+        /* Busy is one that something is mounted on. */
+        if (s->flags & IF_EMPTY && (error == -ENOENT || error == -ENOTEMPTY || error == -EEXIST ||
+                                    error == -EBUSY))
+            error = 0;
         break;
     case RENAME: {
         int to = open_parent(other_of(s), other);
@@ -356,13 +374,7 @@ static void drop_batch(void) {
     for (u32 at = 0; at < steps_used;) {
         struct step *s = (struct step *)(steps + at);
         at += s->size;
-        if (s->type != PUT || !s->serial) continue;
-        char temporary[64];
-        int stage = open_folder(s->text, s->stage_n);
-        if (stage < 0) continue;
-        temporary_name(temporary, s->serial);
-        unlinkat(stage, temporary, 0);
-        close_folder(stage);
+        drop_contents(s);
     }
     steps_used = batch_failed = removals = 0;
 }
@@ -381,8 +393,12 @@ static void batch_commit(struct frame *f) {
             continue;
         }
         long error = apply(s);
-        if (error) batch_error(s->id, error, path_of(s), "the change cannot be made");
-        else done++;
+        if (!error) {
+            done++;
+            continue;
+        }
+        drop_contents(s);
+        batch_error(s->id, error, path_of(s), "the change cannot be made");
     }
     u32 failed = batch_failed;
     drop_batch();

@@ -1,7 +1,7 @@
 /* Requests about processes: signal one, run one, read a command line, ask the supervisor. */
 #ifndef RUN_H
 #define RUN_H
-#include "tree.h"
+#include "processes.h"
 #include "supervise.h"
 
 enum { WORDS_MOST = 4096 };
