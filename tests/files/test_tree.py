@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kindling.errors import HostError
-from kindling.files import statcache, tree
+from kindling.files import contents, statcache
 from kindling.files.ignore import DEFAULT_PATTERNS, Ignore
 from kindling.files.statcache import StatCache
 from kindling.files.tree import FileManifest, TreeReader
