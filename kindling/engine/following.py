@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from kindling.executors.protocol import Clock
-from kindling.files.ignore import Ignore
+from kindling.files.ignore import DEFAULT_PATTERNS, Ignore
 from kindling.files.watching import Watcher, WatchRoot
 from kindling.graph.dag import Graph
-from kindling.graph.node import FileSet, IgnoreRule, NodeId
+from kindling.graph.node import FileSet, IgnoreRule, Kind, NodeId
 
 __all__ = ["Changes", "Follower", "Readers"]
 
@@ -118,6 +118,11 @@ class Readers:
         return os.path.relpath(path, self._root)
 
 
+def _copied(files: FileSet) -> FileSet:
+    """Files that a sync session follows: what it never copies is not watched for it."""
+    return replace(files, ignore=(*files.ignore, IgnoreRule(".", DEFAULT_PATTERNS)))
+
+
 def _inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
@@ -157,8 +162,8 @@ class Follower:
         readers = Readers(self._root, ignores)
         readers.add(None, [config])
         for id_ in graph.order:
-            if id_ in selected and graph[id_].files:
-                readers.add(id_, graph[id_].files)
+            if id_ in selected and (files := graph[id_].watched):
+                readers.add(id_, map(_copied, files) if graph[id_].kind is Kind.SYNC else files)
         self._readers = readers
         await self._watcher.watch(readers.roots())
 

@@ -173,7 +173,7 @@ def _node_to_json(node: Node, status: str | None) -> dict[str, Any]:
         "trigger": node.trigger.value,
         "auto_init": node.auto_init,
         "labels": list(node.labels),
-        "files": list(dict.fromkeys(path for files in node.files for path in files.paths)),
+        "files": list(dict.fromkeys(path for files in node.watched for path in files.paths)),
         "env": list(node.env),
         "tools": list(node.tools),
         "description": node.description,

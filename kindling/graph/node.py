@@ -11,7 +11,7 @@ from enum import Enum
 from typing import NewType
 
 from kindling.graph.place import FileSet, IgnoreRule, Where
-from kindling.graph.spec import Spec
+from kindling.graph.spec import Spec, SyncSpec
 
 __all__ = [
     "KIND_TRAITS",
@@ -161,6 +161,12 @@ class Node:
     labels: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     description: str = field(default="", compare=False)
+
+    @property
+    def watched(self) -> tuple[FileSet, ...]:
+        """All files whose change concerns it: those of its key, and those that a sync session
+        follows by itself."""
+        return self.spec.files if isinstance(self.spec, SyncSpec) else self.files
 
     @property
     def traits(self) -> KindTraits:

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from kindling.graph.place import FileSet
+from kindling.graph.steps import LiveUpdateStep
+
 __all__ = [
     "NOT_IN_KEY",
     "ApplySpec",
@@ -33,10 +36,12 @@ __all__ = [
     "PushSpec",
     "Readiness",
     "RegistrySpec",
+    "RollbackSpec",
     "RolloutSpec",
     "SecretSpec",
     "ServeSpec",
     "Spec",
+    "SyncSpec",
 ]
 
 NOT_IN_KEY: dict[str, Any] = {"key": False}
@@ -306,6 +311,41 @@ class RolloutSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncSpec:
+    """Keep a container of every pod of a workload equal to files of this machine.
+
+    `rollout` is the node that follows the pods. `workload` None: the one that `rollout` found,
+    where a command decided what to deploy. `container` empty: the default one. `files` are what its
+    image is made of, or what the steps copy; they are watched, and kept up to date by the session
+    itself, so that they are no part of the key.
+    """
+
+    rollout: str
+    workload: ObjectRef | None
+    steps: tuple[LiveUpdateStep, ...]
+    files: tuple[FileSet, ...]
+    container: str = ""
+    image: str = ""
+    """What a change that cannot be carried runs again: the id of the image node (of the apply node
+    for a custom deploy). Empty: the image is prebuilt, and there is nothing to fall back on."""
+    covers: tuple[str, ...] = ()
+    """The ids of the nodes that need not run for a change which every sync node over them carries.
+    """
+    acts: bool = False
+    """Find out what runs, and do what makes new files have effect. Without it that is up to the
+    steps."""
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackSpec:
+    """Put back the pod template that a sync session changed: of the node `sync`, and of sessions
+    that ended without doing it themselves."""
+
+    sync: str
+    workload: ObjectRef | None
+
+
+@dataclass(frozen=True, slots=True)
 class PortForwardSpec:
     """One local port that leads to the pods of `rollout`, whichever pod is the right one just now.
 
@@ -342,7 +382,9 @@ Spec = (
     | PortForwardSpec
     | PushSpec
     | RegistrySpec
+    | RollbackSpec
     | RolloutSpec
     | SecretSpec
     | ServeSpec
+    | SyncSpec
 )

@@ -195,7 +195,7 @@ def test_the_example_on_one_page(tmp_path: Path) -> None:
     assembly = build(Project(tmp_path), text)
     found = edges(assembly)
     assert {
-        "local:generate -content-> image:example-web",
+        "local:generate -ready-> image:example-web",
         "image:example-web -content-> push:example-web",
         "push:example-web -content-> apply:web",
         "push:example-web -content-> operator:shop",

@@ -26,6 +26,7 @@ from kindling.lang.assemble.order import (
 from kindling.lang.assemble.outputs import Reading, find_mentions, find_readings
 from kindling.lang.assemble.reader import FileReader
 from kindling.lang.assemble.resources import UNCATEGORIZED, Resources
+from kindling.lang.assemble.syncing import add_syncs, spared_by
 from kindling.lang.assemble.target import TargetFacts
 from kindling.lang.declared import Declarations, EnabledMode, Remark, Settings
 from kindling.objects.secrets import SecretValue, secret_values
@@ -91,13 +92,18 @@ def assemble(
         add_secrets(draft, declarations, cluster, namespace, resources)
         images.add(draft, cluster, modes_of(declarations, resources))
         endpoints = add_resources(draft, declarations, resources, images, cluster, target)
+        add_syncs(draft, declarations, resources, images, cluster)
         connect_cluster_tools(draft, declarations, cluster)
     add_tests(draft, declarations)
     connect_deps(draft, units, images)
     connect_objects(draft, resources)
     readings = find_readings(draft)
+    spared = spared_by(draft)
     for reading in readings:
-        draft.connect(reading.before, reading.after, EdgeKind.CONTENT)
+        # What is read is in the key of the reader. Where a change of it may be carried, the change
+        # itself decides whether the reader runs, and not the output as a whole.
+        kind = EdgeKind.READY if reading.after in spared else EdgeKind.CONTENT
+        draft.connect(reading.before, reading.after, kind)
     for before, after in find_mentions(draft):
         draft.connect(before, after, EdgeKind.ORDER)
 

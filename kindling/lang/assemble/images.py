@@ -25,7 +25,7 @@ from kindling.lang.assemble.target import TargetFacts
 from kindling.lang.declared import CustomBuild, Declarations, DockerBuild, ImageDeclaration
 from kindling.objects.reference import Reference, matches, parse_reference
 
-__all__ = ["Image", "Images"]
+__all__ = ["Image", "Images", "files_of"]
 
 _LOADERS = {"kind": "kind", "k3d": "k3d", "kindling": "embedded"}
 """Products whose nodes take images without a registry, and the tool that gives them."""
@@ -50,6 +50,18 @@ class Image:
     def node(self) -> NodeId:
         """The id of the node that builds it."""
         return node_id(Kind.IMAGE, self.name)
+
+    @property
+    def whole(self) -> tuple[Image, ...]:
+        """It and every image that it is built upon."""
+        found: dict[str, Image] = {}
+        todo: list[Image] = [self]
+        while todo:
+            image = todo.pop()
+            if image.name not in found:
+                found[image.name] = image
+                todo.extend(base for _, base in image.bases)
+        return tuple(found.values())
 
     @property
     def delivered(self) -> bool:
@@ -225,7 +237,7 @@ class Images:
                 spec=self._spec(image),
                 where=image.declaration.where,
                 resource=sole,
-                files=_files(image.declaration),
+                files=files_of(image.declaration),
                 trigger=Trigger.MANUAL if manual else Trigger.AUTO,
                 auto_init=auto_init,
                 labels=labels,
@@ -378,7 +390,8 @@ def _delivers_itself(build: ImageDeclaration) -> bool:
     return isinstance(build, CustomBuild) and (build.disable_push or build.skips_local_docker)
 
 
-def _files(build: ImageDeclaration) -> tuple[FileSet, ...]:
+def files_of(build: ImageDeclaration) -> tuple[FileSet, ...]:
+    """The files that an image is made of, its Dockerfile included."""
     if isinstance(build, CustomBuild):
         written = [build.outputs_image_ref_to] if build.outputs_image_ref_to else []
         return (without(build.files, written),) if build.files.paths else ()

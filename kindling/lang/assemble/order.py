@@ -112,6 +112,9 @@ def _last(draft: Draft, name: str, after: Kind) -> Iterator[tuple[NodeId, EdgeKi
         if node.kind is Kind.PORTFORWARD:
             if after in _ON_MACHINE:
                 yield node.id, EdgeKind.READY
+        elif node.kind is Kind.SYNC:
+            if after is Kind.TEST:
+                yield node.id, EdgeKind.CONTENT
         elif node.kind in _WAITING or node.kind is Kind.ROLLOUT:
             if after is Kind.TEST:
                 yield node.id, EdgeKind.CONTENT
