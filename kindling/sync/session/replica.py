@@ -113,6 +113,8 @@ class Replica:
     """By place; None: nothing is known, its tree is to be read."""
     equal: bool = False
     """It held what was wanted when it was last brought to."""
+    doubtful: bool = False
+    """A call was cut off midway, so that neither the link nor what is known may be trusted."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     routes: Routes = field(default_factory=Routes)
     _resolved: tuple[str, ...] | None = None
@@ -126,6 +128,8 @@ class Replica:
         Raises: LinkLostError: There is no way to the container just now.
             CannotCarryError: There will never be one.
         """
+        if self.doubtful:
+            await self.lost()
         if self.link is None:
             self.link = await self.connect(self.container)
         return self.link
@@ -146,7 +150,7 @@ class Replica:
     async def lost(self) -> None:
         """Forget the link and what was known by it."""
         link, self.link, self.known, self.equal = self.link, None, None, False
-        self._resolved = None
+        self._resolved, self.doubtful = None, False
         if link is not None:
             await link.close()
 

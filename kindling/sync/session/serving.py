@@ -1,0 +1,185 @@
+"""Serving one container: files, then commands, then the program; and what it answered.
+
+A container that cannot be reached is no error here but an answer (`kindling.sync.rules.failures`),
+so that what it means is decided when all have answered.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from kindling.errors import ClusterError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import NotFoundError
+from kindling.kube.protocol import Cluster
+from kindling.lang.declared import RunStep
+from kindling.sync.notices import Remark, Tell
+from kindling.sync.protocol import CannotCarryError, Clock, Container, LinkLostError
+from kindling.sync.rules.failures import TRIES, Answer, Outcome
+from kindling.sync.runtimes.plan import Strategy
+from kindling.sync.session import acting
+from kindling.sync.session.acting import Deed, How
+from kindling.sync.session.fleet import Member
+from kindling.sync.session.replica import Brought, Wanted
+
+__all__ = ["Served", "Service"]
+
+_LINES = 20
+_COMMAND_LIMIT = 1800.0
+
+
+@dataclass(slots=True)
+class Served:
+    """What one container got and answered."""
+
+    member: Member
+    answer: Answer | None = None
+    """None: it was left behind before it answered."""
+    brought: Brought = field(default_factory=Brought)
+    deed: Deed | None = None
+    ran: int = 0
+    """How many commands were run."""
+
+
+@dataclass(slots=True)
+class Service:
+    """Serves containers by the strategy of the session, which may change during it."""
+
+    cluster: Cluster
+    clock: Clock
+    tell: Tell
+    wanted: Callable[[], Wanted]
+    strategy: Strategy
+    log: Callable[[str], None] | None = None
+
+    async def bring(self, served: Served, places: Sequence[str] | None, *, least: bool) -> bool:
+        """Bring files: these places by what is known; where `places` is None, or the member is
+        behind, what differs by the container's own word. False: `served.answer` says why not."""
+        member = served.member
+        replica = member.replica
+        member.missed.update(places or ())
+        try:
+            async with replica.lock:
+                while member.behind or member.missed:
+                    missed = sorted(member.missed)
+                    member.missed.clear()
+                    if member.behind or replica.known is None:
+                        wish = missed if least else None
+                        got = await replica.catch_up(self.wanted(), wish, least=least)
+                    else:
+                        got = await replica.bring(self.wanted(), missed)
+                    member.behind = False
+                    served.brought = served.brought + got
+        except CannotCarryError as problem:
+            member.hopeless = member.behind = True
+            served.answer = self._answer(member, Outcome.CANNOT, problem)
+            return False
+        except ClusterError as problem:
+            member.behind = True
+            outcome = await self._fate(member.container)
+            served.answer = self._answer(member, outcome, problem, TRIES)
+            return False
+        except BaseException:
+            # Cut off midway: what arrived is not known.
+            member.behind = True
+            replica.doubtful = True
+            raise
+        member.tries, member.problem, member.hopeless = 0, "", False
+        served.answer = self._answer(member, Outcome.DONE)
+        return True
+
+    async def run(self, served: Served, commands: Sequence[RunStep]) -> bool:
+        """Run the commands in their order; False: one failed, and the rest was left out."""
+        member = served.member
+        for step in commands:
+            last: deque[str] = deque(maxlen=_LINES)
+
+            def line(text: str, last: deque[str] = last) -> None:
+                last.append(text)
+                if self.log is not None:
+                    self.log(text)
+
+            said = " ".join(step.argv) if not step.echo_off else step.argv[0]
+            try:
+                link = await member.replica.linked()
+                code = await link.run(step.argv, folder="/", log=line, timeout=_COMMAND_LIMIT)
+            except LinkLostError as problem:
+                member.behind = True
+                outcome = await self._fate(member.container)
+                served.answer = self._answer(member, outcome, problem)
+                return False
+            except ClusterError as problem:
+                text = f"`{said}` cannot be run: {problem.message}"
+                self._failed(served, text, (*last,), problem.hint)
+                return False
+            served.ran += 1
+            if code != 0:
+                self._failed(served, f"`{said}` ended with exit code {code}", (*last,))
+                return False
+        return True
+
+    async def act(self, served: Served) -> None:
+        """Let the program take up what is there: once for all who ask meanwhile."""
+        member = served.member
+        if not acting.acts(self.strategy):
+            return
+        try:
+            served.deed = await member.acting.run(lambda: self._act(member))
+        except ClusterError as problem:
+            member.behind = member.behind or isinstance(problem, LinkLostError)
+            outcome = await self._fate(member.container)
+            served.answer = self._answer(member, outcome, problem)
+
+    async def _act(self, member: Member) -> Deed:
+        link = await member.replica.linked()
+        if acting.signals(self.strategy):
+            return await acting.signal(link, self.strategy, self.clock)
+        return await acting.restart(link, self.clock)
+
+    async def _fate(self, container: Container) -> Outcome:
+        """What became of a container that could not be served."""
+        ref = ObjectRef("v1", "Pod", container.pod, container.namespace)
+        try:
+            pod = await self.cluster.get(ref)
+        except NotFoundError:
+            return Outcome.ENDED
+        except ClusterError:
+            return Outcome.CUT_OFF
+        metadata = pod["metadata"]
+        if metadata.get("deletionTimestamp") or (
+            container.pod_uid and metadata.get("uid") != container.pod_uid
+        ):
+            return Outcome.ENDED
+        for status in (pod.get("status") or {}).get("containerStatuses") or ():
+            if status.get("name") != container.name:
+                continue
+            state = status.get("state") or {}
+            waiting = state.get("waiting") or {}
+            if waiting.get("reason") == "CrashLoopBackOff":
+                return Outcome.CRASHING
+            if "running" not in state or status.get("containerID") != container.id:
+                return Outcome.ENDED
+        return Outcome.CUT_OFF
+
+    def _failed(
+        self, served: Served, text: str, details: tuple[str, ...] = (), hint: str = ""
+    ) -> None:
+        self.tell(Remark(f"{served.member.container}: {text}", True, details, hint))
+        served.answer = self._answer(served.member, Outcome.COMMAND_FAILED, text)
+
+    def _answer(
+        self, member: Member, outcome: Outcome, problem: ClusterError | str = "", tries: int = 1
+    ) -> Answer:
+        text = problem if isinstance(problem, str) else problem.message
+        if not isinstance(problem, str):
+            member.problem = text
+        one = member.container
+        return Answer(one.pod, one.name, outcome, text, tries, one.supervised)
+
+
+def acted(deeds: Collection[Deed]) -> Deed | None:
+    """What was done to all of them together: the slowest of those that had effect."""
+    done = [one for one in deeds if one.how is How.DONE]
+    return max(done, key=lambda one: one.seconds) if done else None
