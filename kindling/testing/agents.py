@@ -8,18 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from kindling.errors import ClusterError
 from kindling.kube.errors import UnreachableError
 from kindling.kube.protocol import ExecResult
+from kindling.sync.transport.link import AgentLink
 
-__all__ = ["CutStream", "ProcessStream"]
+__all__ = ["CutStream", "ProcessStream", "agent_link"]
 
 _PIECE = 64 * 1024
 _STDERR_KEPT = 8 * 1024
 _PATIENCE = 2.0
 """How long a program may take to end once its input has ended."""
+
+
+@asynccontextmanager
+async def agent_link(
+    binary: Path, root: Path, *, control: Path | None = None, name: str = "box/main"
+) -> AsyncIterator[AgentLink]:
+    """A link to the agent `binary`, which serves `root` as if it were a container's `/`. `control`
+    is the folder of a supervisor's socket."""
+    words = [str(binary), "serve", *(("--control", str(control)) if control else ()), str(root)]
+    link = await AgentLink.open(await ProcessStream.start(words, f"serve {root}"), name)
+    try:
+        yield link
+    finally:
+        await link.close()
 
 
 class ProcessStream:
