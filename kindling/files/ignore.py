@@ -74,6 +74,10 @@ class Ignore:
         """Can anything be dropped at all?"""
         return bool(self._rules)
 
+    @property
+    def rules(self) -> tuple[IgnoreRule, ...]:
+        return self._given
+
     def matches(self, path: str, is_dir: bool = False) -> bool:  # noqa: ARG002
         """Is `path` dropped? Docker has no patterns for folders alone, so `is_dir` changes
         nothing."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kindling.files.ignore import DEFAULT_PATTERNS, Ignore
@@ -22,9 +22,25 @@ from kindling.graph.node import FileSet, IgnoreRule
 from kindling.lang.declared import LiveUpdateStep, SyncStep
 from kindling.sync.trees.manifest import Entry, Kind, Refused, TreeManifest, above, of_source
 
-__all__ = ["Context", "Sync", "landed_tree", "landings", "source_of", "syncs_of"]
+__all__ = [
+    "Context",
+    "Sync",
+    "always_ignored",
+    "landed_tree",
+    "landings",
+    "source_of",
+    "syncs_of",
+]
 
 _DEFAULTS = Ignore(Path("/"), (IgnoreRule(".", DEFAULT_PATTERNS),))
+
+
+def always_ignored(path: str) -> bool:
+    """Is it what version control and editors write for themselves, or below such a thing? In a
+    folder beside the root (`../shared`) as in it."""
+    while path.startswith("../"):
+        path = path[3:]
+    return _DEFAULTS.matches(path)
 
 
 @dataclass(frozen=True)
@@ -46,7 +62,7 @@ class Context:
 
     def holds(self, path: str) -> bool:
         """Is the path part of the image: in a file set, and ignored neither there nor always?"""
-        if _DEFAULTS.matches(_without_ups(path)):
+        if always_ignored(path):
             return False
         for files, ignore in zip(self.files, self._ignores, strict=True):
             inside = any(self.inside(path, one) for one in files.paths)
@@ -55,6 +71,10 @@ class Context:
             if inside and not ignore.matches(path):
                 return True
         return False
+
+    def filtered(self) -> tuple[tuple[FileSet, Ignore], ...]:
+        """The file sets, each with its rules ready to be asked."""
+        return tuple(zip(self.files, self._ignores, strict=True))
 
     def inside(self, path: str, folder: str) -> bool:
         """Is `path` the folder (or file) itself, or below it?"""
@@ -89,6 +109,10 @@ class Sync:
         """Do the step's own patterns leave the path out?"""
         return self._ignore.matches(path)
 
+    def turned(self, *, single: bool) -> Sync:
+        """The same step, whose local path is a file now, or is none any more."""
+        return replace(self, single=single)
+
     @property
     def remote(self) -> str:
         """The absolute path in the container of what `local` is."""
@@ -106,14 +130,19 @@ class Sync:
 
     def source(self, place: str) -> str | None:
         """The path that lands on `place` by this step, whether it exists or not."""
-        if place == self.remote:
-            path = self.step.local
-        elif self.single or not place.startswith(self.remote.rstrip("/") + "/"):
+        path = self.covered(place.strip("/"))
+        return path if path is not None and self.lands(path) == place else None
+
+    def covered(self, place: str) -> str | None:
+        """The path whose place it would be, whether it is ignored or not. `place` is without the
+        first slash."""
+        top = self.remote.strip("/")
+        if place == top:
+            return self.step.local
+        if self.single or (top and not place.startswith(top + "/")):
             return None
-        else:
-            inner = place[len(self.remote.rstrip("/")) + 1 :]
-            path = inner if self.step.local == "." else posixpath.join(self.step.local, inner)
-        return path if self.lands(path) == place else None
+        inner = place[len(top) + 1 :] if top else place
+        return inner if self.step.local == "." else posixpath.join(self.step.local, inner)
 
 
 def syncs_of(
@@ -199,13 +228,6 @@ def _lay(known: dict[str, Entry], place: str, entry: Entry) -> None:
         elif entry.mode is None:
             return
     known[place] = entry
-
-
-def _without_ups(path: str) -> str:
-    """What is ignored always is so in a folder beside the root as well."""
-    while path.startswith("../"):
-        path = path[3:]
-    return path
 
 
 def _is_single(local: str, entries: Mapping[str, str]) -> bool:
