@@ -6,10 +6,10 @@ import argparse
 import os
 import platform
 
-from bench import cold_start, edit_loop, embedded, environments, hashing, no_change
+from bench import cold_start, edit_loop, embedded, environments, hashing, no_change, sync
 from bench.timing import Table
 
-SECTIONS = ("start", "graph", "hash", "loop", "cluster", "operator")
+SECTIONS = ("start", "graph", "hash", "loop", "cluster", "operator", "sync")
 
 
 def main() -> None:
@@ -32,6 +32,11 @@ def main() -> None:
     parser.add_argument(
         "--storm", type=int, default=0, help="environments of a storm; none by default"
     )
+    parser.add_argument(
+        "--saves", type=int, default=200, help="saved files of each way of sync (%(default)s)"
+    )
+    parser.add_argument("--only", default="", help="ways of sync whose names have this in them")
+    parser.add_argument("--no-trees", action="store_true", help="sync: saves alone, no whole trees")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - set(SECTIONS)
     if unknown:
@@ -57,6 +62,8 @@ def main() -> None:
     if "hash" in wanted:
         print("\nhash of 50,000 files")
         print("\n".join(f"  {line}" for line in hashing.measure().splitlines()))
+    if "sync" in wanted:
+        print(sync.measure(arguments.saves, arguments.only, not arguments.no_trees))
 
 
 if __name__ == "__main__":

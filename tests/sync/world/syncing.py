@@ -75,12 +75,12 @@ class Syncing:
         except TimeoutError:
             raise AssertionError(f"`{text}` was not said:\n{self.said}") from None
 
-    def signal(self, number: int) -> None:
+    def send(self, number: int) -> None:
         self.process.send_signal(number)
 
     async def stop(self, number: int = signal.SIGINT, seconds: float = 120.0) -> str:
         """Ctrl-C, and wait until it is gone. What it said."""
-        self.signal(number)
+        self.send(number)
         await self.ended(seconds)
         assert self.process.returncode in (0, 130), self.said
         return self.said
