@@ -376,10 +376,14 @@ class FakeCluster:
     ) -> Object:
         del timeout
         await self._answer()
-        if kind is not PatchKind.MERGE or not isinstance(patch, Mapping):
-            raise NotImplementedError("the fake cluster knows merge patches alone")
         ref = self._resolved(ref)
         stored = self._stored(ref, "change")
+        if kind is PatchKind.JSON and not isinstance(patch, Mapping):
+            result = self._store(ref, _json_patched(ref, stored.body, patch), manager)
+            self.writes.append(("patch", ref))
+            return result
+        if kind is not PatchKind.MERGE or not isinstance(patch, Mapping):
+            raise NotImplementedError("the fake cluster knows merge and JSON patches alone")
         version = (patch.get("metadata") or {}).get("resourceVersion")
         if version not in (None, stored.body["metadata"]["resourceVersion"]):
             raise ConflictError(
@@ -710,6 +714,19 @@ def _plain(body: Mapping[str, Any]) -> dict[str, Any]:
         if key not in ("uid", "resourceVersion", "generation", "creationTimestamp", "managedFields")
     }
     return {**body, "metadata": metadata}
+
+
+def _json_patched(ref: ObjectRef, live: Object, patch: Sequence[Mapping[str, Any]]) -> Any:
+    """An object after a JSON patch; one that fails, also at a `test`, is refused as a whole."""
+    from kindling.cluster.model.status import ApiError
+    from kindling.cluster.patch.json_patch import json_patch
+
+    try:
+        return json_patch(copy.deepcopy(dict(live)), [dict(step) for step in patch])
+    except ApiError as error:
+        raise InvalidError(
+            f"Cannot change {ref}: the cluster refuses it", details=[str(error)]
+        ) from error
 
 
 def _merged(live: Any, patch: Any) -> Any:

@@ -9,6 +9,7 @@
                 by an init container of the same image that copies what the image has there
     probes      liveness and startup wait much longer, so that the restarts of a session and a
                 program stopped in a debugger end no pod; readiness stays as it is
+    nodes       those of one architecture, where the cluster has several
     annotation  who has it, since when, and for what
 
 Everything else stays as it is, fields that nobody here has heard of included.
@@ -21,13 +22,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from kindling.errors import ConfigError, UsageError, nearest
-from kindling.objects.identity import Manifest
+from kindling.objects.identity import Manifest, canonical
+from kindling.sync.template.normal import normal
 from kindling.sync.template.session import SESSION_ANNOTATION, Session, note, refuse_second
 
 __all__ = [
     "AGENT_PATH",
     "CONTROL_FOLDER",
     "OURS",
+    "carries",
     "chosen",
     "original_argv",
     "patched",
@@ -49,6 +52,7 @@ _CONTROL_VOLUME = f"{OURS}control"
 _SEED = f"{OURS}seed"
 _PATIENCE = 1000
 """Failures in a row before a relaxed probe acts: hours, with the usual period."""
+_ARCHITECTURE = "kubernetes.io/arch"
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _READ_ONLY_SOURCES = ("configMap", "secret", "downwardAPI", "projected", "image")
 
@@ -81,6 +85,9 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
     if session.writable:
         seed = _seed(target, session.writable)
         spec["initContainers"] = [seed, *(spec.get("initContainers") or ())]
+    if session.architecture:
+        nodes = {**(spec.get("nodeSelector") or {}), _ARCHITECTURE: session.architecture}
+        spec["nodeSelector"] = nodes
     target["volumeMounts"] = [*(target.get("volumeMounts") or ()), *mounts]
     if session.relax_probes:
         for name in ("livenessProbe", "startupProbe"):
@@ -91,6 +98,25 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
     annotations = dict(metadata.get("annotations") or {})
     metadata["annotations"] = {**annotations, SESSION_ANNOTATION: note(session)}
     return result
+
+
+def carries(template: Manifest, session: Session) -> bool:
+    """Whether a template has all that `patched` gives it for `session`, whatever else it says."""
+    try:
+        wanted = patched(template, session)
+    except UsageError:
+        return False
+    return _in_any_order(normal(template)) == _in_any_order(normal(wanted))
+
+
+def _in_any_order(value: Any) -> Any:
+    """Lists of named things (volumes, mounts, containers) by name."""
+    if isinstance(value, dict):
+        return {key: _in_any_order(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        items = [_in_any_order(inner) for inner in value]
+        return sorted(items, key=canonical) if all(isinstance(i, dict) for i in items) else items
+    return value
 
 
 def chosen(template: Manifest, name: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ from typing import Any
 from kindling.errors import UsageError
 from kindling.objects.identity import Manifest
 from kindling.sync.template.normal import normal, template_bytes
-from kindling.sync.template.patch import patched
+from kindling.sync.template.patch import chosen, patched
 from kindling.sync.template.session import SESSION_ANNOTATION, Session, held, refuse_second
 
 __all__ = [
@@ -79,8 +79,9 @@ class Recorded:
 class Begun:
     """`record` belongs in the journal before `patch` is sent.
 
-    `follows` False: the pods do not follow the template by themselves (a StatefulSet that updates
-    on delete, or from a partition on), so whoever patches must delete them.
+    `follows` False: not all pods follow the template by themselves. Those of a StatefulSet that
+    updates on delete must be deleted by whoever patches; those below a partition stay as they are,
+    whatever is done to them.
     """
 
     record: Recorded
@@ -116,8 +117,9 @@ class Conflict:
         return "Someone changed the workload while the session had it: " + "; ".join(self.differs)
 
 
-def begin(workload: Manifest, session: Session) -> Begun:
-    """How a session takes a workload.
+def begin(workload: Manifest, session: Session, *, patch: bool = True) -> Begun:
+    """How a session takes a workload. Without `patch` its template stays as it is, for a session
+    that needs nothing of it; the annotation alone says who has the workload.
 
     Raises:
         SecondSessionError: Another session has it.
@@ -132,25 +134,27 @@ def begin(workload: Manifest, session: Session) -> Begun:
             f"`{called}` cannot be synced: a session needs a Deployment or a StatefulSet"
         )
     refuse_second(workload, session, f"`{called}`")
-    if spec.get("paused"):
+    if patch and spec.get("paused"):
         raise UsageError(
             f"`{called}` is paused, so no pod would follow its template",
             hint=f"Resume it: `kubectl rollout resume {called}`.",
         )
     before = spec["template"]
+    if not patch:
+        chosen(before, session.container)
     record = Recorded(
         kind,
         str(metadata.get("namespace", "")),
         str(metadata.get("name", "")),
         str(metadata.get("uid", "")),
         before,
-        patched(before, session, f"`{called}`"),
+        patched(before, session, f"`{called}`") if patch else before,
         session,
     )
     strategy = spec.get("updateStrategy") or {}
     partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
-    patch = _patch(workload, record.patched, session.name)
-    return Begun(record, patch, strategy.get("type") != "OnDelete" and not partition)
+    steps = _patch(workload, record.patched if patch else None, session.name)
+    return Begun(record, steps, strategy.get("type") != "OnDelete" and not partition)
 
 
 def original(live: Manifest, recorded: Recorded) -> Restore | Restored | Conflict:
@@ -159,6 +163,9 @@ def original(live: Manifest, recorded: Recorded) -> Restore | Restored | Conflic
     now = template_bytes(template)
     other = held(live)
     ours = other is not None and other.name == recorded.session.name
+    if recorded.before == recorded.patched:
+        # The template was never ours to change.
+        return Restore(_patch(live, None, None), template) if ours else Restored()
     if now == template_bytes(recorded.before):
         # Also where the patch was never sent, or the workload was made anew from its manifest.
         if not ours:

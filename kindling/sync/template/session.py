@@ -36,7 +36,9 @@ class Session:
     `agent` is the ConfigMap that holds the agent. `argv` is the container's own command
     (`original_argv`), to be supervised; empty for files alone, where the command stays as it is.
     `writable` are destinations that the container cannot write (`read_only`): each gets an
-    `emptyDir`, into which the image's own files are copied first.
+    `emptyDir`, into which the image's own files are copied first. `architecture`, as Kubernetes
+    calls it (`amd64`), keeps the pods on nodes of that kind, where the cluster has several: the
+    agent is there for one.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Session:
     argv: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
     relax_probes: bool = True
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True)

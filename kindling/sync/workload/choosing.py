@@ -1,0 +1,148 @@
+"""Which containers are a session's, and what is waited for. Pure.
+
+A session reaches the chosen container in every pod of the workload's newest revision that runs
+and is not on its way out. Being ready is not asked for: what crashes at the user's last save is
+mended by the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from kindling.graph.spec import Readiness
+from kindling.objects.identity import Manifest
+from kindling.objects.pods import (
+    Patience,
+    Trouble,
+    container_statuses,
+    is_deleting,
+    pod_name,
+    troubles,
+)
+from kindling.objects.revision import Progress, assess
+from kindling.sync.protocol import Container
+from kindling.sync.template.patch import carries
+from kindling.sync.template.session import Session, held
+
+__all__ = ["Chosen", "Wanted", "choose", "has_patch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which containers a session wants: the chosen one, in pods that carry its patch where it has
+    one."""
+
+    session: Session
+    patched: bool
+
+    @property
+    def name(self) -> str:
+        return self.session.container
+
+    @property
+    def supervised(self) -> bool:
+        return bool(self.patched and self.session.argv)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a session has now. `waiting` says for each pod that is still to come why it does not;
+    `failed` is what keeps the whole roll-out from going on."""
+
+    containers: tuple[Container, ...] = ()
+    waiting: tuple[str, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
+    failed: str = ""
+    complete: bool = False
+    """Every pod that the workload wants is among them."""
+    lost: bool = False
+    """The workload is gone, or its template no longer has the session's patch."""
+
+
+def choose(
+    workload: Manifest | None,
+    replica_sets: Sequence[Manifest],
+    pods: Sequence[Manifest],
+    wanted: Wanted,
+    now: datetime,
+    warnings: Mapping[str, Sequence[Manifest]] | None = None,
+) -> Chosen:
+    """What of `workload` the session has; of one that it has lost, nothing. `warnings` are events by the uid of their pod."""
+    if workload is None:
+        return Chosen(waiting=("the workload is gone",), lost=True)
+    other = held(workload)
+    lost = other is None or other.name != wanted.session.name
+    if wanted.patched:
+        lost = not carries(workload["spec"]["template"], wanted.session)
+
+    def runs(pod: Manifest) -> bool:
+        return _running(pod, wanted) is not None
+
+    standing = assess(workload, replica_sets, pods, Readiness.WAIT, runs)
+    ours = [
+        pod for pod in standing.pods if not wanted.patched or has_patch(pod, wanted.session.name)
+    ]
+    ours = [] if lost else ours
+    found = [container for pod in ours if (container := _running(pod, wanted)) is not None]
+    waiting: list[str] = []
+    ailing: list[Trouble] = []
+    for pod in ours:
+        if is_deleting(pod) or runs(pod):
+            continue
+        events = (warnings or {}).get(str(pod["metadata"]["uid"]), ())
+        ail = troubles(pod, now, Patience(), events)
+        ailing += ail
+        waiting.append(ail[0].summary if ail else f"pod {pod_name(pod)}: {_phase(pod, wanted)}")
+    if not waiting and standing.progress is Progress.WAITING:
+        waiting.append(standing.text)
+    return Chosen(
+        tuple(sorted(found, key=lambda one: one.pod)),
+        tuple(waiting),
+        tuple(ailing),
+        standing.text if standing.progress is Progress.FAILED else "",
+        standing.progress is Progress.READY and len(found) >= _replicas(workload),
+        lost,
+    )
+
+
+def has_patch(pod: Manifest, session: str) -> bool:
+    """Whether a pod was made from the template as `session` patched it."""
+    inside = held({"metadata": pod["metadata"]})
+    return inside is not None and inside.name == session
+
+
+def _running(pod: Manifest, wanted: Wanted) -> Container | None:
+    if is_deleting(pod):
+        return None
+    status = next((s for s in container_statuses(pod) if s.get("name") == wanted.name), None)
+    if status is None or not (status.get("state") or {}).get("running"):
+        return None
+    metadata = pod["metadata"]
+    return Container(
+        namespace=str(metadata.get("namespace", "")),
+        pod=str(metadata["name"]),
+        name=wanted.name,
+        pod_uid=str(metadata["uid"]),
+        id=str(status.get("containerID") or ""),
+        node=str(pod["spec"].get("nodeName") or ""),
+        supervised=wanted.supervised,
+        mounted=wanted.patched,
+    )
+
+
+def _phase(pod: Manifest, wanted: Wanted) -> str:
+    for status in container_statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        if status.get("name") == wanted.name and waiting.get("reason"):
+            return str(waiting["reason"])
+    return str((pod.get("status") or {}).get("phase") or "Pending").lower()
+
+
+def _replicas(workload: Manifest) -> int:
+    spec = workload["spec"]
+    replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    strategy = spec.get("updateStrategy") or {}
+    kept = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    return max(0, replicas - kept)

@@ -1,0 +1,240 @@
+"""A workload that a session has: its pods as they come and go, and the end of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from kindling.errors import ClusterError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.podwatch import PodWatch
+from kindling.kube.protocol import Cluster, Object
+from kindling.objects.identity import display_name
+from kindling.objects.pods import Trouble, is_deleting
+from kindling.sync.notices import Released, Remark, Tell
+from kindling.sync.protocol import Clock, Container
+from kindling.sync.workload.agents import (
+    MANAGER,
+    RENEWED_ANNOTATION,
+    moment,
+    session_config_map,
+)
+from kindling.sync.workload.choosing import Chosen, Wanted, choose, has_patch
+from kindling.sync.workload.records import Record, Records
+from kindling.sync.workload.replacing import changed_within, next_to_delete
+from kindling.sync.workload.restoring import Choice, Decide, restore
+
+__all__ = ["RENEW_EVERY", "SILENT_AFTER", "Hold"]
+
+RENEW_EVERY = 60.0
+"""Seconds between two signs of life for other machines."""
+SILENT_AFTER = 200.0
+"""How long a session may be silent before others say so: three signs that did not come."""
+
+
+class Hold:
+    """What `take` gives. `record` is what the way back needs; it is on disk already."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        record: Record,
+        records: Records,
+        *,
+        clock: Clock,
+        tell: Tell,
+        agent: bytes = b"",
+        project: str = "",
+    ) -> None:
+        self.record = record
+        self.cluster = cluster
+        self.records = records
+        self.clock = clock
+        self.tell = tell
+        self.agent = agent
+        self.project = project
+        self._chosen = Chosen()
+        self._said: set[tuple[str, ...]] = set()
+        self._lost = False
+        self._renewed = clock.monotonic()
+
+    @property
+    def ref(self) -> ObjectRef:
+        return self.record.ref
+
+    @property
+    def template(self) -> Mapping[str, Any]:
+        """The pod template while the session has it."""
+        return self.record.recorded.patched
+
+    @property
+    def container(self) -> str:
+        """The name of the container that the session works in."""
+        return self.record.recorded.session.container
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """For each pod that is still to come, why it does not, in a few words."""
+        return self._chosen.waiting
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """What keeps pods from coming. Where one is `hopeless`, waiting longer will not help."""
+        return self._chosen.troubles
+
+    @property
+    def complete(self) -> bool:
+        """Every pod that the workload wants runs, and was in the set that `containers` gave
+        last."""
+        return self._chosen.complete
+
+    @property
+    def lost(self) -> bool:
+        """The workload is gone, or someone rolled it out without the session's part; `renew`
+        (`kindling.sync.workload.renewing`) takes it again."""
+        return self._chosen.lost
+
+    async def containers(self) -> AsyncGenerator[tuple[Container, ...], None]:
+        """The session's containers, whenever another set of them runs; the first time at once, and
+        perhaps none.
+
+        They are the chosen container of every pod of the newest template that runs and is not on
+        its way out; a container that was restarted is another one. Why others do not come is told,
+        each reason once. Read it for as long as the session lasts: it also gives the sign of life
+        for other machines, and deletes the pods of a StatefulSet that updates on delete.
+
+        Raises:
+            ClusterError: What trying again does not mend, such as a permission.
+        """
+        last: tuple[Container, ...] | None = None
+        watch = PodWatch(self.cluster, (self.ref,), ())
+        try:
+            await watch.start()
+            while True:
+                watch.changed.clear()
+                if watch.error is not None:
+                    raise watch.error
+                if watch.complete:
+                    pods = watch.pods(self.ref)
+                    chosen = self._chosen = self._choose(watch, pods)
+                    self._say(chosen)
+                    await self._replace_old(watch.workloads.get(self.ref), pods)
+                    if chosen.containers != last:
+                        last = chosen.containers
+                        await self._remember(last)
+                        yield last
+                        continue
+                await changed_within(watch.changed, self.clock, RENEW_EVERY)
+                await self._give_sign()
+        finally:
+            await watch.close()
+
+    async def release(self, *, decide: Decide = Choice.KEEP, fresh: bool = True) -> Released:
+        """End the session: the template as it was, fresh pods where files were put into them,
+        nothing of ours left. Without `fresh`, such pods stay as they are.
+
+        Raises:
+            ClusterError: The cluster refused or did not answer; the record is kept, and the next
+                start or `kindling sync --restore` tries again.
+        """
+        return await restore(
+            self.cluster,
+            self.record,
+            records=self.records,
+            clock=self.clock,
+            decide=decide,
+            tell=self.tell,
+            fresh=fresh,
+        )
+
+    def _choose(self, watch: PodWatch, pods: list[Object]) -> Chosen:
+        wanted = Wanted(self.record.recorded.session, self.record.patched)
+        return choose(
+            watch.workloads.get(self.ref),
+            watch.replica_sets(),
+            pods,
+            wanted,
+            datetime.fromtimestamp(self.clock.time(), UTC),
+            {str(pod["metadata"]["uid"]): watch.warnings(pod) for pod in pods},
+        )
+
+    def _say(self, chosen: Chosen) -> None:
+        for trouble in chosen.troubles:
+            key = (trouble.pod, trouble.container, trouble.reason)
+            if key not in self._said:
+                self._said.add(key)
+                details = (trouble.message,) if trouble.message else ()
+                self.tell(Remark(trouble.summary, warning=True, details=details))
+        called = display_name(self.ref)
+        if chosen.failed and ("failed", chosen.failed) not in self._said:
+            self._said.add(("failed", chosen.failed))
+            self.tell(Remark(f"{called}: {chosen.failed}", warning=True))
+        if chosen.lost and not self._lost:
+            what = chosen.waiting[0] if chosen.waiting and not chosen.containers else ""
+            gone = what == "the workload is gone"
+            self.tell(
+                Remark(
+                    f"{called}: {what}"
+                    if gone
+                    else f"Someone rolled {called} out anew, without the session's part",
+                    warning=True,
+                )
+            )
+        self._lost = chosen.lost
+
+    async def _replace_old(self, workload: Object | None, pods: list[Object]) -> None:
+        """A StatefulSet that updates on delete: its next pod without the session's part goes, once
+        all others run."""
+        if not self.record.patched or workload is None or self._chosen.lost:
+            return
+        strategy = workload["spec"].get("updateStrategy") or {}
+        if workload.get("kind") != "StatefulSet" or strategy.get("type") != "OnDelete":
+            return
+        seen = int((workload.get("status") or {}).get("observedGeneration") or 0)
+        if seen < int(workload["metadata"].get("generation") or 0):
+            return
+        replicas = workload["spec"].get("replicas")
+        present = [pod for pod in pods if not is_deleting(pod)]
+        old = [pod for pod in present if not has_patch(pod, self.record.session)]
+        if len(pods) < (1 if replicas is None else int(replicas)) or len(present) < len(pods):
+            return
+        for pod in next_to_delete(present, old, len(present))[:1]:
+            metadata = pod["metadata"]
+            ref = ObjectRef("v1", "Pod", str(metadata["name"]), str(metadata["namespace"]))
+            await self.cluster.delete(ref, uid=str(metadata["uid"]))
+
+    async def _remember(self, containers: tuple[Container, ...]) -> None:
+        """Before files are put into pods that nothing else makes fresh: which ones those are."""
+        new = {one.pod_uid for one in containers} - set(self.record.touched)
+        if self.record.patched or not new:
+            return
+        self.record = replace(self.record, touched=(*self.record.touched, *sorted(new)))
+        await asyncio.to_thread(self.records.save, self.record)
+        await self._write({"data": {"record": self.record.to_json()}})
+
+    async def _give_sign(self) -> None:
+        now = self.clock.monotonic()
+        if now - self._renewed >= RENEW_EVERY:
+            self._renewed = now
+            text = moment(self.clock.time())
+            await self._write({"metadata": {"annotations": {RENEWED_ANNOTATION: text}}})
+
+    async def _write(self, change: Mapping[str, Any]) -> None:
+        """Change the session's ConfigMap, for other machines' sake. That this fails is no reason to
+        end a session; the record on disk says the same."""
+        ref = session_config_map(self.record.session, self.ref.namespace)
+        try:
+            await self.cluster.patch(ref, change, manager=MANAGER)
+        except ClusterError as error:
+            key = ("copy", type(error).__name__)
+            if not error.transient and key not in self._said:
+                self._said.add(key)
+                self.tell(
+                    Remark(
+                        "Other machines cannot see that this session lives",
+                        details=(error.message,),
+                    )
+                )

@@ -1,0 +1,330 @@
+"""The way back: the template as it was, fresh pods where files were put into them, nothing of ours.
+
+At a session's end, at the next start after a crash, by `--restore`, from another machine by the
+copy of the record in the cluster. Every step can be done again: whatever was reached before a
+`kill -9` is found done, and the record goes last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from kindling.errors import KindlingError, UsageError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from kindling.kube.protocol import Cluster, Object, PatchKind
+from kindling.objects.identity import display_name
+from kindling.sync.notices import Released, Remark, Tell
+from kindling.sync.protocol import Clock
+from kindling.sync.template.normal import template_bytes
+from kindling.sync.template.owners import owners_given_back
+from kindling.sync.template.restore import Conflict, Restore, Restored, changes, original
+from kindling.sync.template.session import held
+from kindling.sync.workload.agents import MANAGER, find_record, needs, session_config_map
+from kindling.sync.workload.choosing import has_patch
+from kindling.sync.workload.liveness import Life, life_of
+from kindling.sync.workload.records import Record, Records
+from kindling.sync.workload.replacing import replace_pods
+
+__all__ = ["Attempt", "Choice", "Decide", "restore", "restore_all", "restore_workload"]
+
+_TRIES = 6
+
+
+class Choice(Enum):
+    """What becomes of a template that someone changed during the session."""
+
+    KEEP = "keep"
+    """Their change stays; only what the session put in is taken out."""
+    FORCE = "force"
+    """The template of before comes back over their change."""
+
+
+Decide = Choice | Callable[[Conflict], Awaitable[Choice]]
+"""A choice made beforehand, or whom to ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What became of one record. `released` None: it is kept, and `problem` says why."""
+
+    record: Record
+    released: Released | None = None
+    problem: str = ""
+    error: KindlingError | None = None
+
+
+async def restore(
+    cluster: Cluster,
+    record: Record,
+    *,
+    records: Records,
+    clock: Clock,
+    decide: Decide = Choice.KEEP,
+    tell: Tell | None = None,
+    fresh: bool = True,
+) -> Released:
+    """Put back what `record` tells of, and forget it. Done again, it finds nothing to do.
+
+    Without `fresh`, pods into which files were put stay as they are.
+
+    Raises:
+        UsageError: The record is of another cluster; nothing was touched.
+        ClusterError: The cluster refused or did not answer. The record is kept for the next try.
+    """
+    facts = await cluster.facts()
+    if facts.uid != record.cluster:
+        raise UsageError(
+            f"Session `{record.session}` on {display_name(record.ref)} is of another cluster than "
+            f"`{cluster.context}`: it was reached by context `{record.context}`",
+            hint=f"Choose that one: `--context {record.context}`. Nothing was changed here.",
+        )
+    try:
+        released = await _template(cluster, record, decide)
+        if fresh:
+            released = await _pods(cluster, record, released, clock, tell)
+        await cluster.delete(session_config_map(record.session, record.ref.namespace))
+    except ForbiddenError as error:
+        raise needs(record.ref.namespace, error, kept=True) from error
+    await asyncio.to_thread(records.forget, record.session)
+    return released
+
+
+async def restore_all(
+    cluster: Cluster,
+    records: Records,
+    *,
+    clock: Clock,
+    decide: Decide = Choice.KEEP,
+    tell: Tell | None = None,
+    only: ObjectRef | None = None,
+    living: bool = False,
+) -> tuple[Attempt, ...]:
+    """Put back all that sessions of this machine left behind, or what they left on `only`.
+
+    Sessions that still live are left alone (unless `living`), those on other clusters are kept for
+    when that cluster is asked for. One that cannot be put back does not keep the others.
+
+    Raises:
+        ClusterError: The cluster cannot be reached at all.
+        StoreError: The records cannot be read.
+    """
+    kept = await asyncio.to_thread(records.all)
+    for problem in kept.problems:
+        _tell(tell, Remark(problem, warning=True, hint="It was left as it is."))
+    if not kept.records:
+        return ()
+    uid = (await cluster.facts()).uid
+    result: list[Attempt] = []
+    for record in kept.records:
+        if only is not None and record.ref != only:
+            continue
+        if record.cluster != uid:
+            problem = f"it is of another cluster, reached by context `{record.context}`"
+            result.append(Attempt(record, problem=problem))
+        elif not living and life_of(record.holder, record.session) is Life.ALIVE:
+            result.append(Attempt(record, problem=f"it still runs: {record.holder}"))
+        else:
+            result.append(await _tried(cluster, record, records, clock, decide, tell))
+    return tuple(result)
+
+
+async def restore_workload(
+    cluster: Cluster,
+    ref: ObjectRef,
+    records: Records,
+    *,
+    clock: Clock,
+    decide: Decide = Choice.KEEP,
+    tell: Tell | None = None,
+) -> tuple[Attempt, ...]:
+    """Put back what any session left on one workload: by the records of this machine, else by the
+    copy in the cluster, which a session on another machine has made.
+
+    Raises:
+        UsageError: A session has it of which there is no record.
+        ClusterError: The cluster refused or did not answer.
+    """
+    found = await restore_all(cluster, records, clock=clock, decide=decide, tell=tell, only=ref)
+    try:
+        other = held(await cluster.get(ref))
+    except NotFoundError:
+        return found
+    if other is None or any(one.record.session == other.name for one in found):
+        return found
+    record = await find_record(cluster, other.name, ref.namespace)
+    if record is None:
+        raise UsageError(
+            f"{display_name(ref)} is held by {other}, and there is no record of what it was before",
+            hint=f"`kubectl rollout undo {ref.kind.lower()}/{ref.name} -n {ref.namespace}` goes "
+            "back to the revision before.",
+        )
+    if life_of(record.holder, record.session) is Life.ALIVE:
+        return (*found, Attempt(record, problem=f"it still runs: {record.holder}"))
+    return (*found, await _tried(cluster, record, records, clock, decide, tell))
+
+
+async def _tried(
+    cluster: Cluster,
+    record: Record,
+    records: Records,
+    clock: Clock,
+    decide: Decide,
+    tell: Tell | None,
+) -> Attempt:
+    try:
+        released = await restore(
+            cluster, record, records=records, clock=clock, decide=decide, tell=tell
+        )
+    except KindlingError as error:
+        return Attempt(record, problem=error.message, error=error)
+    return Attempt(record, released)
+
+
+# The template -------------------------------------------------------------------------------------
+
+
+async def _template(cluster: Cluster, record: Record, decide: Decide) -> Released:
+    """Bring the template back; again when someone writes in between."""
+    called = f"`{display_name(record.ref)}`"
+    choice: Choice | None = None
+    for left in reversed(range(_TRIES)):
+        live = await _live(cluster, record.ref)
+        if live is None:
+            return Released(f"{called} is gone, so there is nothing to put back")
+        found = original(live, record.recorded)
+        if isinstance(found, Restored):
+            await _give_owners_back(cluster, record, live)
+            return Released(_settled(record, called))
+        exact, details = True, tuple[str, ...]()
+        if isinstance(found, Conflict):
+            other = held(live)
+            if other is not None and other.name != record.session:
+                return Released(f"{called} is held by {other} now, which has taken it over")
+            if found.kept is None and live["metadata"].get("uid") != record.recorded.uid:
+                return Released(f"{called} was deleted and made anew, with nothing of the session")
+            if choice is None:
+                choice = decide if isinstance(decide, Choice) else await decide(found)
+            exact, details = choice is Choice.FORCE, found.differs
+            step = found.forced if choice is Choice.FORCE else found.kept
+            if step is None:
+                return Released(_kept(called), exact=False, details=details)
+        else:
+            step = found
+        try:
+            live = await cluster.patch(record.ref, step.patch, PatchKind.JSON, manager=MANAGER)
+        except (ConflictError, InvalidError, NotFoundError):
+            if not left or not await _moved(cluster, record.ref, live):
+                raise
+            continue
+        await _give_owners_back(cluster, record, live)
+        if not exact:
+            return Released(_kept(called), exact=False, details=details)
+        return _verified(record, step, live, called)
+    raise AssertionError("the last try returns or raises")
+
+
+async def _live(cluster: Cluster, ref: ObjectRef) -> Object | None:
+    try:
+        return await cluster.get(ref)
+    except NotFoundError:
+        return None
+
+
+async def _moved(cluster: Cluster, ref: ObjectRef, seen: Object) -> bool:
+    """Whether an object is no longer as it was `seen`, so that a patch may fit at another try."""
+    now = await _live(cluster, ref)
+    return now is None or any(
+        now["metadata"].get(key) != seen["metadata"].get(key) for key in ("uid", "resourceVersion")
+    )
+
+
+async def _give_owners_back(cluster: Cluster, record: Record, live: Object | None) -> None:
+    """Let the fields of the template belong to whom they belonged. What matters is put back
+    already, so that a server that refuses this does no harm."""
+    for _ in range(_TRIES):
+        if live is None or live["metadata"].get("uid") != record.recorded.uid:
+            return
+        metadata = live["metadata"]
+        owners = owners_given_back(metadata.get("managedFields") or (), record.owners, MANAGER)
+        if owners is None:
+            return
+        version = metadata["resourceVersion"]
+        steps = (
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/metadata/managedFields", "value": owners},
+        )
+        try:
+            await cluster.patch(record.ref, steps, PatchKind.JSON, manager=MANAGER)
+            return
+        except (ConflictError, InvalidError, NotFoundError):
+            if not await _moved(cluster, record.ref, live):
+                return
+        live = await _live(cluster, record.ref)
+
+
+def _verified(record: Record, step: Restore, live: Object, called: str) -> Released:
+    template = (live.get("spec") or {}).get("template") or {}
+    if template_bytes(template) == template_bytes(step.template):
+        return Released(_settled(record, called))
+    return Released(
+        f"{called} was put back, and the cluster made something else of it",
+        exact=False,
+        details=tuple(changes(step.template, template)),
+    )
+
+
+def _settled(record: Record, called: str) -> str:
+    if record.patched:
+        return f"{called} has its own pod template again"
+    return f"{called} is free again"
+
+
+def _kept(called: str) -> str:
+    return f"{called} keeps what was rolled out during the session; the session's part is out"
+
+
+# The pods -----------------------------------------------------------------------------------------
+
+
+async def _pods(
+    cluster: Cluster, record: Record, released: Released, clock: Clock, tell: Tell | None
+) -> Released:
+    """Fresh pods, where they do not come by the template."""
+    touched = frozenset(record.touched)
+    live = await _live(cluster, record.ref)
+    if live is None:
+        return released
+    serving = True
+    if record.patched:
+        if record.recorded.kind != "StatefulSet":
+            return released
+        strategy = live["spec"].get("updateStrategy") or {}
+        serving = strategy.get("type") == "OnDelete"
+
+        def stale(pod: Object) -> bool:
+            return has_patch(pod, record.session)
+    else:
+        if not touched:
+            return released
+
+        def stale(pod: Object) -> bool:
+            return pod["metadata"]["uid"] in touched
+
+        _tell(tell, Remark(f"The pods of {display_name(record.ref)} are made fresh"))
+    left = await replace_pods(cluster, record.ref, stale, clock=clock, serving=serving)
+    if not left:
+        return released
+    return Released(
+        released.text + "; not all of its pods could be made fresh",
+        exact=False,
+        details=(*released.details, *(f"pod {name} still has what was synced" for name in left)),
+    )
+
+
+def _tell(tell: Tell | None, notice: Remark) -> None:
+    if tell is not None:
+        tell(notice)

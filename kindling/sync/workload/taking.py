@@ -1,0 +1,295 @@
+"""Taking a workload for a session: the record first, then the ConfigMap, then the patch.
+
+A session that has it already is refused by name, unless its process died on this machine: then what
+it left is put back first, and said so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from kindling.errors import ClusterError, StoreError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from kindling.kube.protocol import Cluster, ClusterFacts, Object, PatchKind, PodSource
+from kindling.objects.identity import display_name
+from kindling.sync.notices import Remark, Tell
+from kindling.sync.protocol import Clock
+from kindling.sync.template.normal import template_bytes
+from kindling.sync.template.patch import chosen
+from kindling.sync.template.restore import begin
+from kindling.sync.template.session import SecondSessionError, Session, held
+from kindling.sync.workload.agents import (
+    MANAGER,
+    architecture_of,
+    config_map,
+    find_record,
+    kubernetes_name,
+    needs,
+    put_config_map,
+    renewed,
+    session_config_map,
+)
+from kindling.sync.workload.hold import SILENT_AFTER, Hold
+from kindling.sync.workload.liveness import Life, here, life_of
+from kindling.sync.workload.records import Record, Records, check_name
+from kindling.sync.workload.restoring import restore
+
+__all__ = ["session_name", "take"]
+
+_TRIES = 6
+_UNDO_SECONDS = 20.0
+
+
+def session_name(ref: ObjectRef) -> str:
+    """A name for a session on a workload, unlike any other."""
+    stem = ref.name[:40].strip("-.").replace(".", "-") or "sync"
+    return f"{stem}-{secrets.token_hex(3)}"
+
+
+async def take(
+    cluster: Cluster,
+    ref: ObjectRef,
+    session: Session,
+    records: Records,
+    *,
+    patch: bool,
+    agents: Callable[[str], bytes],
+    clock: Clock,
+    tell: Tell,
+    project: str = "",
+    machine: str = "",
+) -> Hold:
+    """Take the workload `ref` for `session`; with `patch`, its pods get the agent.
+
+    `agents` gives the agent for an architecture (`x86_64`), `machine` names that architecture where
+    it is known. `session.agent` and the container's name are filled in here. Whatever fails after
+    something was touched is undone at once; where that fails too, the record stays for
+    `restore_all`.
+
+    Raises:
+        SecondSessionError: Another session has it; the message names it and the way out.
+        UsageError: It cannot be synced; nothing was touched.
+        ForbiddenError: We are not allowed to; the message says what a session needs.
+        ClusterError: The cluster refused or did not answer.
+        StoreError: The record cannot be written; nothing was touched.
+    """
+    check_name(session.name)
+    facts = await cluster.facts()
+    live, touched, old = await _free(cluster, ref, session, records, facts, clock, tell)
+    template = live["spec"]["template"]
+    name = str(chosen(template, session.container)["name"])
+    config = session_config_map(session.name, ref.namespace)
+    session = replace(session, container=name, agent=config.name)
+    agent = b""
+    if patch:
+        found, keep = machine, False
+        if not found:
+
+            async def pods() -> tuple[Object, ...]:
+                return await cluster.pods_of(PodSource((ref,)))
+
+            found, keep = await architecture_of(cluster, facts.node_platforms, template, pods)
+        if keep:
+            session = replace(session, architecture=kubernetes_name(found))
+            tell(Remark(f"The session's pods are kept on {session.architecture} nodes"))
+        agent = await asyncio.to_thread(agents, found)
+    record: Record | None = None
+    try:
+        for left in reversed(range(_TRIES)):
+            begun = begin(live, session, patch=patch)
+            record = taken = Record(
+                recorded=begun.record,
+                cluster=facts.uid,
+                context=cluster.context,
+                holder=here(str(records.folder.absolute())),
+                patched=patch,
+                touched=() if patch else touched,
+                owners=tuple((live.get("metadata") or {}).get("managedFields") or ()),
+            )
+            await asyncio.to_thread(records.save, taken)
+            await _offer(cluster, taken, agent, clock, project, tell)
+            try:
+                answer = await cluster.patch(ref, begun.patch, PatchKind.JSON, manager=MANAGER)
+                break
+            except (ConflictError, InvalidError, NotFoundError):
+                seen, live = live, await cluster.get(ref)
+                if not left or _version(seen) == _version(live):
+                    raise
+        hold = Hold(
+            cluster,
+            await _as_answered(cluster, taken, answer, records),
+            records,
+            clock=clock,
+            tell=tell,
+            agent=agent,
+            project=project,
+        )
+    except BaseException as error:
+        if record is not None:
+            await _undo(cluster, record, records, clock, tell)
+        if isinstance(error, ForbiddenError):
+            raise needs(ref.namespace, error) from error
+        raise
+    if old:
+        await asyncio.to_thread(records.forget, old)
+    if not begun.follows:
+        _say_partition(live, tell)
+    return hold
+
+
+async def _offer(
+    cluster: Cluster, record: Record, agent: bytes, clock: Clock, project: str, tell: Tell
+) -> None:
+    """The ConfigMap. A session that only carries files can do without."""
+    manifest = config_map(record, agent, now=clock.time(), project=project)
+    try:
+        await put_config_map(cluster, manifest)
+    except ForbiddenError:
+        if record.patched:
+            raise
+        tell(
+            Remark(
+                "No ConfigMap may be made here, so that no other machine can see that this session "
+                "lives, nor end it after a crash"
+            )
+        )
+
+
+async def _as_answered(
+    cluster: Cluster, record: Record, answer: Object, records: Records
+) -> Record:
+    """The record with the template as the server made it, where that says something else: a
+    webhook may have had its part in it."""
+    template: dict[str, Any] = answer["spec"]["template"]
+    kept = record.recorded
+    if not record.patched or template_bytes(template) == template_bytes(kept.patched):
+        return record
+    record = replace(record, recorded=replace(kept, patched=template))
+    await asyncio.to_thread(records.save, record)
+    ref = session_config_map(record.session, record.ref.namespace)
+    await cluster.patch(ref, {"data": {"record": record.to_json()}}, manager=MANAGER)
+    return record
+
+
+async def _undo(
+    cluster: Cluster, record: Record, records: Records, clock: Clock, tell: Tell
+) -> None:
+    """Nobody will have this hold, so that what was done of it is undone here."""
+    try:
+        async with asyncio.timeout(_UNDO_SECONDS):
+            await restore(cluster, record, records=records, clock=clock, fresh=not record.touched)
+    except (ClusterError, StoreError, TimeoutError):
+        tell(
+            Remark(
+                f"{display_name(record.ref)} may still have a part of session `{record.session}`",
+                warning=True,
+                hint="The next start puts it back, and so does `kindling sync --restore`.",
+            )
+        )
+
+
+# Who has it already -------------------------------------------------------------------------------
+
+
+async def _free(
+    cluster: Cluster,
+    ref: ObjectRef,
+    session: Session,
+    records: Records,
+    facts: ClusterFacts,
+    clock: Clock,
+    tell: Tell,
+) -> tuple[Object, tuple[str, ...], str]:
+    """The workload once no other session has it; the pods into which a dead one has put files, and
+    the name of that one, whose record goes when ours tells of them."""
+    live = await cluster.get(ref)
+    other = held(live)
+    if other is None or other.name == session.name:
+        return live, (), ""
+    called = f"`{display_name(ref)}`"
+    mine = await asyncio.to_thread(records.get, other.name)
+    record = mine or await find_record(cluster, other.name, ref.namespace)
+    if record is None or record.cluster != facts.uid or record.ref != ref:
+        raise SecondSessionError(
+            f"{called} is held by {other}",
+            hint="Stop that session first. If it is gone without a trace, "
+            "`kindling sync --restore` puts back what it left.",
+        )
+    life = life_of(record.holder, record.session)
+    if life is Life.ALIVE:
+        by_us = record.holder.pid == os.getpid()
+        raise SecondSessionError(
+            f"{called} is held by {other}, which runs here"
+            + ("" if by_us else f" as process {record.holder.pid}"),
+            hint="Stop that session first.",
+        )
+    if life is Life.ELSEWHERE:
+        raise await _elsewhere(cluster, ref, record, f"{called} is held by {other}", clock)
+    tell(
+        Remark(
+            f"{called} was held by {other}, whose process ended without putting it back; "
+            "that is done now"
+        )
+    )
+    await restore(
+        cluster, record, records=_Keeping(records), clock=clock, tell=tell, fresh=record.patched
+    )
+    return await cluster.get(ref), record.touched, record.session
+
+
+class _Keeping(Records):
+    """Records that are not forgotten yet."""
+
+    def __init__(self, records: Records) -> None:
+        super().__init__(records.folder)
+
+    def forget(self, session: str) -> None:
+        del session
+
+
+async def _elsewhere(
+    cluster: Cluster, ref: ObjectRef, record: Record, what: str, clock: Clock
+) -> SecondSessionError:
+    where = record.holder.host
+    heard = await renewed(cluster, record.session, ref.namespace)
+    silence = clock.time() - heard if heard is not None else None
+    if silence is not None and silence < SILENT_AFTER:
+        return SecondSessionError(
+            f"{what}, which runs on {where}", hint="Stop that session there first."
+        )
+    since = f"for {_spoken(silence)}" if silence is not None else "at all"
+    return SecondSessionError(
+        f"{what}, which was started on {where} and has not been heard of {since}",
+        hint=f"If it is gone, `kindling sync --restore -d {ref.kind.lower()}/{ref.name} "
+        f"-n {ref.namespace}` puts back what it left.",
+    )
+
+
+def _spoken(seconds: float) -> str:
+    for size, name in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{int(seconds // size)} {name}"
+    return f"{int(seconds)} seconds"
+
+
+def _say_partition(live: Object, tell: Tell) -> None:
+    strategy = live["spec"].get("updateStrategy") or {}
+    partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    if partition:
+        tell(
+            Remark(
+                f"Pods below the partition ({partition}) of {live['metadata']['name']} keep their "
+                "old template, so that the session does not reach them"
+            )
+        )
+
+
+def _version(live: Object) -> tuple[str, str]:
+    metadata = live["metadata"]
+    return str(metadata.get("uid")), str(metadata.get("resourceVersion"))
