@@ -106,7 +106,7 @@ def carries(template: Manifest, session: Session) -> bool:
         wanted = patched(template, session)
     except UsageError:
         return False
-    return _in_any_order(normal(template)) == _in_any_order(normal(wanted))
+    return bool(_in_any_order(normal(template)) == _in_any_order(normal(wanted)))
 
 
 def _in_any_order(value: Any) -> Any:

@@ -69,7 +69,8 @@ def choose(
     now: datetime,
     warnings: Mapping[str, Sequence[Manifest]] | None = None,
 ) -> Chosen:
-    """What of `workload` the session has; of one that it has lost, nothing. `warnings` are events by the uid of their pod."""
+    """What of `workload` the session has; of one that it has lost, nothing. `warnings` are events
+    by the uid of their pod."""
     if workload is None:
         return Chosen(waiting=("the workload is gone",), lost=True)
     other = held(workload)
@@ -81,10 +82,9 @@ def choose(
         return _running(pod, wanted) is not None
 
     standing = assess(workload, replica_sets, pods, Readiness.WAIT, runs)
-    ours = [
-        pod for pod in standing.pods if not wanted.patched or has_patch(pod, wanted.session.name)
-    ]
-    ours = [] if lost else ours
+    ours = [] if lost else list(standing.pods)
+    if wanted.patched:
+        ours = [pod for pod in ours if has_patch(pod, wanted.session.name)]
     found = [container for pod in ours if (container := _running(pod, wanted)) is not None]
     waiting: list[str] = []
     ailing: list[Trouble] = []

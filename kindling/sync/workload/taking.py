@@ -99,61 +99,60 @@ async def take(
             session = replace(session, architecture=kubernetes_name(found))
             tell(Remark(f"The session's pods are kept on {session.architecture} nodes"))
         agent = await asyncio.to_thread(agents, found)
-    record: Record | None = None
-    try:
-        for left in reversed(range(_TRIES)):
-            begun = begin(live, session, patch=patch)
-            record = taken = Record(
-                recorded=begun.record,
-                cluster=facts.uid,
-                context=cluster.context,
-                holder=here(str(records.folder.absolute())),
-                patched=patch,
-                touched=() if patch else touched,
-                owners=tuple((live.get("metadata") or {}).get("managedFields") or ()),
-            )
-            await asyncio.to_thread(records.save, taken)
-            await _offer(cluster, taken, agent, clock, project, tell)
-            try:
-                answer = await cluster.patch(ref, begun.patch, PatchKind.JSON, manager=MANAGER)
-                break
-            except (ConflictError, InvalidError, NotFoundError):
-                seen, live = live, await cluster.get(ref)
-                if not left or _version(seen) == _version(live):
-                    raise
-        hold = Hold(
-            cluster,
-            await _as_answered(cluster, taken, answer, records),
-            records,
-            clock=clock,
-            tell=tell,
-            agent=agent,
-            project=project,
-        )
-    except BaseException as error:
-        if record is not None:
-            await _undo(cluster, record, records, clock, tell)
-        if isinstance(error, ForbiddenError):
-            raise needs(ref.namespace, error) from error
-        raise
+    base = Record(
+        recorded=begin(live, session, patch=patch).record,
+        cluster=facts.uid,
+        context=cluster.context,
+        holder=here(str(records.folder.absolute())),
+        patched=patch,
+        touched=() if patch else touched,
+    )
+    hold = Hold(cluster, base, records, clock=clock, tell=tell, agent=agent, project=project)
+    follows = await _sent(hold, live)
     if old:
         await asyncio.to_thread(records.forget, old)
-    if not begun.follows:
+    if not follows:
         _say_partition(live, tell)
     return hold
 
 
-async def _offer(
-    cluster: Cluster, record: Record, agent: bytes, clock: Clock, project: str, tell: Tell
-) -> None:
-    """The ConfigMap. A session that only carries files can do without."""
-    manifest = config_map(record, agent, now=clock.time(), project=project)
+async def _sent(hold: Hold, live: Object) -> bool:
+    """Record, ConfigMap and patch; all again when someone writes in between. Whether all pods will
+    follow the template by themselves."""
+    cluster, base = hold.cluster, hold.record
     try:
-        await put_config_map(cluster, manifest)
+        for left in reversed(range(_TRIES)):
+            begun = begin(live, base.recorded.session, patch=base.patched)
+            owners = tuple((live.get("metadata") or {}).get("managedFields") or ())
+            hold.record = replace(base, recorded=begun.record, owners=owners)
+            await asyncio.to_thread(hold.records.save, hold.record)
+            await _offer(hold)
+            try:
+                answer = await cluster.patch(hold.ref, begun.patch, PatchKind.JSON, manager=MANAGER)
+            except (ConflictError, InvalidError, NotFoundError):
+                seen, live = live, await cluster.get(hold.ref)
+                if not left or _version(seen) == _version(live):
+                    raise
+                continue
+            await _as_answered(hold, answer)
+            return begun.follows
+        raise AssertionError("the last try returns or raises")
+    except BaseException as error:
+        await _undo(hold)
+        if isinstance(error, ForbiddenError):
+            raise needs(hold.ref.namespace, error) from error
+        raise
+
+
+async def _offer(hold: Hold) -> None:
+    """The ConfigMap. A session that only carries files can do without."""
+    manifest = config_map(hold.record, hold.agent, now=hold.clock.time(), project=hold.project)
+    try:
+        await put_config_map(hold.cluster, manifest)
     except ForbiddenError:
-        if record.patched:
+        if hold.record.patched:
             raise
-        tell(
+        hold.tell(
             Remark(
                 "No ConfigMap may be made here, so that no other machine can see that this session "
                 "lives, nor end it after a crash"
@@ -161,33 +160,30 @@ async def _offer(
         )
 
 
-async def _as_answered(
-    cluster: Cluster, record: Record, answer: Object, records: Records
-) -> Record:
-    """The record with the template as the server made it, where that says something else: a
-    webhook may have had its part in it."""
+async def _as_answered(hold: Hold, answer: Object) -> None:
+    """Record the template as the server made it, where that says something else: a webhook may
+    have had its part in it."""
     template: dict[str, Any] = answer["spec"]["template"]
+    record = hold.record
     kept = record.recorded
     if not record.patched or template_bytes(template) == template_bytes(kept.patched):
-        return record
-    record = replace(record, recorded=replace(kept, patched=template))
-    await asyncio.to_thread(records.save, record)
+        return
+    hold.record = replace(record, recorded=replace(kept, patched=template))
+    await asyncio.to_thread(hold.records.save, hold.record)
     ref = session_config_map(record.session, record.ref.namespace)
-    await cluster.patch(ref, {"data": {"record": record.to_json()}}, manager=MANAGER)
-    return record
+    await hold.cluster.patch(ref, {"data": {"record": hold.record.to_json()}}, manager=MANAGER)
 
 
-async def _undo(
-    cluster: Cluster, record: Record, records: Records, clock: Clock, tell: Tell
-) -> None:
+async def _undo(hold: Hold) -> None:
     """Nobody will have this hold, so that what was done of it is undone here."""
     try:
         async with asyncio.timeout(_UNDO_SECONDS):
-            await restore(cluster, record, records=records, clock=clock, fresh=not record.touched)
+            await hold.release(fresh=not hold.record.touched)
     except (ClusterError, StoreError, TimeoutError):
-        tell(
+        hold.tell(
             Remark(
-                f"{display_name(record.ref)} may still have a part of session `{record.session}`",
+                f"{display_name(hold.ref)} may still have a part of session "
+                f"`{hold.record.session}`",
                 warning=True,
                 hint="The next start puts it back, and so does `kindling sync --restore`.",
             )
