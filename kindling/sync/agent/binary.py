@@ -11,14 +11,16 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 
 from kindling.errors import HostError, UsageError
 
-__all__ = ["ARCHITECTURES", "SIZE_MOST", "build", "machine"]
+__all__ = ["ARCHITECTURES", "SIZE_MOST", "SOURCE", "build", "compiler", "machine"]
 
 ARCHITECTURES: dict[str, tuple[str, ...]] = {
     "x86_64": ("x86_64-linux-gnu-gcc", "x86_64-linux-musl-gcc", "x86_64-unknown-linux-gnu-gcc"),
@@ -32,7 +34,7 @@ ARCHITECTURES: dict[str, tuple[str, ...]] = {
 SIZE_MOST = 100_000
 """A bigger one would not do as a part of a ConfigMap."""
 
-_SOURCE = Path(__file__).resolve().parent / "source"
+SOURCE = Path(__file__).resolve().parent / "source"
 _MAIN = "agent.c"
 _OPTIONS = (
     "-std=gnu11",
@@ -80,41 +82,53 @@ def build(
     architecture: str = "",
     *,
     find: Callable[[str], str | None] = shutil.which,
+    module: Callable[[str], object | None] = find_spec,
 ) -> Path:
     """The agent for `architecture` (this machine's when empty) as a file in `folder`, built when
-    it is not there yet. `find` looks a program up.
+    it is not there yet. `find` looks a program up, `module` a Python package.
 
     Raises:
         HostError: There is no compiler for it, or it fails; the message says what to do.
         UsageError: There is no agent for this architecture.
     """
     wanted = machine(architecture)
-    compiler = _compiler(wanted, find)
+    words = compiler(wanted, find, module)
     key = sha256()
-    for source in sorted(_SOURCE.iterdir()):
+    for source in sorted(SOURCE.iterdir()):
         if source.suffix in (".c", ".h"):
             content = source.read_bytes()
             key.update(f"{source.name}\0{len(content)}\0".encode() + content)
-    version = _run([compiler, "--version"], "its version").stdout
-    key.update("\0".join((wanted, compiler, version, *_OPTIONS)).encode())
+    version = _run([*words, "--version"], "its version").stdout
+    key.update("\0".join((wanted, *words, version, *_OPTIONS)).encode())
     target = folder / f"kindling-agent-{wanted}-{key.hexdigest()[:16]}"
     if not target.is_file():
-        _compile(compiler, target)
+        _compile(words, target)
     return target
 
 
-def _compiler(wanted: str, find: Callable[[str], str | None]) -> str:
-    """The path of a compiler for the architecture."""
+def compiler(
+    wanted: str, find: Callable[[str], str | None], module: Callable[[str], object | None]
+) -> list[str]:
+    """The words that begin a call of a compiler for the architecture."""
     native = platform.system() == "Linux" and wanted == _here()
     names = (("cc", "gcc", "clang") if native else ()) + ARCHITECTURES[wanted]
     for name in names:
         if found := find(name):
-            return found
+            return [found]
+    # These two make code for any machine, as long as they have a linker for it.
+    if (clang := find("clang")) and find("ld.lld"):
+        return [clang, f"--target={wanted}-linux-gnu", "-fuse-ld=lld"]
+    target = ("cc", "-target", f"{wanted}-linux-musl")
+    if zig := find("zig"):
+        return [zig, *target]
+    if module("ziglang"):
+        return [sys.executable, "-m", "ziglang", *target]
     package = "gcc" if native else _PACKAGES[wanted]
     raise HostError(
         f"The sync agent for {wanted} needs a C compiler, and none was found",
-        details=[f"Looked for: {', '.join(names)}"],
-        hint=f"Install one, such as by `apt-get install {package}`, and try again.",
+        details=[f"Looked for: {', '.join(names)}, clang with lld, zig, the package ziglang"],
+        hint=f"Install one, such as by `apt-get install {package}` or `pip install ziglang`, "
+        "and try again.",
     )
 
 
@@ -123,13 +137,13 @@ def _here() -> str:
     return _ALIASES.get(given, given)
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _compile(words: list[str], target: Path) -> None:
     """Build next to the target and rename: another process may build the same now."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".agent-", dir=target.parent) as scratch:
             made = Path(scratch) / "agent"
-            _run([compiler, *_OPTIONS, "-o", str(made), _MAIN], "the sync agent")
+            _run([*words, *_OPTIONS, "-o", str(made), _MAIN], "the sync agent")
             made.chmod(0o555)
             os.replace(made, target)
     except OSError as error:
@@ -144,7 +158,7 @@ def _run(argv: list[str], what: str) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(
             argv,
-            cwd=_SOURCE,
+            cwd=SOURCE,
             capture_output=True,
             text=True,
             errors="replace",

@@ -41,7 +41,7 @@ def test_without_a_compiler_the_message_says_what_to_install(
     tmp_path: Path, architecture: str
 ) -> None:
     with pytest.raises(HostError, match=f"for {architecture} needs a C compiler") as caught:
-        build(tmp_path, architecture, find=lambda _: None)
+        build(tmp_path, architecture, find=lambda _: None, module=lambda _: None)
     assert "apt-get install gcc" in caught.value.hint
     assert "gcc" in caught.value.details[0]
 

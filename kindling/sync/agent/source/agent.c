@@ -2,6 +2,7 @@
    Freestanding C: no library, Linux system calls only. Built by kindling/sync/agent/binary.py. */
 #include "resolve.h"
 #include "run.h"
+#include "seed.h"
 
 static int greeted, alone;
 static char **subtrees; /* where to look for what a killed agent left; none: all of ROOT */
@@ -145,7 +146,7 @@ static void make_root(const char *path) {
 static __attribute__((noreturn)) void usage(const char *what, const char *word) {
     complain(what, word, 0);
     complain("usage: serve [--create] [--control FOLDER] ROOT [SUBTREE...]"
-             " | supervise [--control FOLDER] [--hold] -- ARGV... | version", 0, 0);
+             " | supervise [--control FOLDER] [--hold] -- ARGV... | seed SRC DST [SRC DST...] | version", 0, 0);
     leave(2);
 }
 
@@ -159,6 +160,10 @@ USED __attribute__((noreturn)) void agent_main(u64 *stack) {
         static const char text[] = "kindling-agent 1 " ARCH_NAME "\n";
         write(1, text, sizeof text - 1);
         leave(0);
+    }
+    if (same(argv[1], "seed")) {
+        if (argc < 4 || argc % 2 || argc > 2 + 2 * SEEDS_MOST) usage("pairs of folders are needed", 0);
+        seed(argv + 2, argc - 2);
     }
     int serves = same(argv[1], "serve");
     if (!serves && !same(argv[1], "supervise")) usage("unknown command", argv[1]);

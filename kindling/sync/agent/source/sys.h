@@ -113,6 +113,8 @@ struct stat {
 #define fchmod(fd, mode) sys2(NUMBER(91, 52), fd, mode)
 #define fchmodat(dir, path, mode) sys3(NUMBER(268, 53), dir, path, mode)
 #define fchown(fd, uid, gid) sys3(NUMBER(93, 55), fd, uid, gid)
+#define fchownat(dir, path, uid, gid) \
+    sys5(NUMBER(260, 54), dir, path, uid, gid, AT_SYMLINK_NOFOLLOW)
 #define fchdir(fd) sys1(NUMBER(81, 50), fd)
 #define flock(fd, how) sys2(NUMBER(73, 32), fd, how)
 #define utimensat(dir, path, times, flags) sys4(NUMBER(280, 88), dir, path, times, flags)
