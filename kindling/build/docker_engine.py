@@ -28,7 +28,14 @@ from kindling.build.context import list_context, stage_context, tar_context
 from kindling.build.docker_config import build_headers, engine_host, push_headers
 from kindling.build.dockerfile import needs_buildkit
 from kindling.build.errors import engine_error, registry_error, registry_of
-from kindling.build.protocol import BuildRequest, EngineVersion, ImageInfo, LineSink, Programs
+from kindling.build.protocol import (
+    BuildRequest,
+    EngineVersion,
+    ImageConfig,
+    ImageInfo,
+    LineSink,
+    Programs,
+)
 from kindling.build.streams import BuildStream, PushStream
 from kindling.errors import ContainerError, HostError
 
@@ -105,6 +112,7 @@ class DockerEngine:
                 tags=tuple(found.get("RepoTags") or ()),
                 created=_seconds(found.get("Created", "")),
                 digests=tuple(found.get("RepoDigests") or ()),
+                config=ImageConfig.of(found.get("Config") or {}),
             )
 
         return await self._call(f"look up the image `{ref}`", ask)

@@ -8,9 +8,9 @@ that `docker` takes: `name`, `name:tag`, `host:port/name:tag` or an image id (`s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from kindling.graph.node import IgnoreRule
 
@@ -19,6 +19,7 @@ __all__ = [
     "BuildRequest",
     "ContainerEngine",
     "EngineVersion",
+    "ImageConfig",
     "ImageInfo",
     "LineSink",
     "NodeEngine",
@@ -74,17 +75,38 @@ class EngineVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """What an image runs, and where, when nobody says otherwise."""
+
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    folder: str = ""
+    user: str = ""
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ImageConfig:
+        """From a configuration as images and engines write it."""
+        return cls(
+            tuple(map(str, config.get("Entrypoint") or ())),
+            tuple(map(str, config.get("Cmd") or ())),
+            str(config.get("WorkingDir") or ""),
+            str(config.get("User") or ""),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class ImageInfo:
     """An image that an engine holds. `id` is `sha256:...`; `tags` are full `name:tag` references.
 
     `created` is in seconds since the epoch. `digests` are `name@sha256:...`, one for each registry
-    that the engine has pushed it to or pulled it from.
+    that the engine has pushed it to or pulled it from. `config` is what `inspect` alone tells.
     """
 
     id: str
     tags: tuple[str, ...] = ()
     created: float = 0.0
     digests: tuple[str, ...] = ()
+    config: ImageConfig | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

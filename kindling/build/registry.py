@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kindling.build.errors import registry_error
+from kindling.build.protocol import ImageConfig
 from kindling.errors import ContainerError
 
 __all__ = ["HeldManifest", "LoginNeededError", "RegistryClient", "is_loopback"]
@@ -108,6 +109,44 @@ class RegistryClient:
         except (ValueError, AttributeError) as error:
             raise ContainerError(f"cannot {doing}: what answers there is not a registry") from error
         return HeldManifest(digest, config)
+
+    async def config(
+        self, repository: str, reference: str, architecture: str = "amd64"
+    ) -> ImageConfig | None:
+        """What the image under a tag or digest runs; None where none is held. Of an image for
+        several platforms, the one for Linux on `architecture`.
+
+        Raises:
+            LoginNeededError: It tells only those who have logged in.
+            ContainerError: It does not tell.
+        """
+        doing = f"look up what `{self.host}/{repository}` at `{reference}` runs"
+        content = await self._json(f"/v2/{repository}/manifests/{reference}", doing)
+        for one in (content or {}).get("manifests") or ():
+            platform = one.get("platform") or {}
+            if (platform.get("os"), platform.get("architecture")) == ("linux", architecture):
+                content = await self._json(f"/v2/{repository}/manifests/{one['digest']}", doing)
+                break
+        digest = ((content or {}).get("config") or {}).get("digest")
+        if not digest:
+            return None
+        found = await self._json(f"/v2/{repository}/blobs/{digest}", doing)
+        return None if found is None else ImageConfig.of(found.get("config") or {})
+
+    async def _json(self, path: str, doing: str) -> dict[str, Any] | None:
+        answer = await self._get(path, doing)
+        if answer.status == 404:
+            return None
+        if answer.status == 401:
+            raise LoginNeededError(f"cannot {doing}: the registry wants a login")
+        try:
+            content: Any = json.loads(answer.body) if answer.status == 200 else None
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            words = f"{answer.status} {http.client.responses.get(answer.status, '')}"
+            raise registry_error(f"the request answers {words}", doing, self.host)
+        return content
 
     async def _get(self, path: str, doing: str) -> _Answer:
         try:
