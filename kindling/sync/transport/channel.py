@@ -7,6 +7,7 @@ still writing.
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import count
@@ -17,13 +18,22 @@ from kindling.sync.agent.frames import VERSION, Frame, Hello, Welcome
 from kindling.sync.agent.protocol import Decoder, ProtocolError, encode
 from kindling.sync.protocol import LinkLostError
 
-__all__ = ["GREETING_LIMIT", "SILENCE_LIMIT", "Channel", "Replies"]
+__all__ = ["GREETING_LIMIT", "SILENCE_LIMIT", "AgentEndedError", "Channel", "Replies"]
 
 GREETING_LIMIT = 20.0
 """An agent greets within milliseconds of its start; a busy node takes its time to start it."""
 SILENCE_LIMIT = 180.0
 """Nothing that an agent does for one request takes longer without a word."""
 _LAST_WORDS = 3.0
+_KILLED = 128 + 9
+
+
+class AgentEndedError(LinkLostError):
+    """The agent ended, or was never started; `code` is its exit code."""
+
+    def __init__(self, message: str, code: int = 0, *, details: Iterable[str] = ()) -> None:
+        super().__init__(message, details=details, transient=True)
+        self.code = code
 
 
 class Replies:
@@ -69,7 +79,8 @@ class Replies:
 
 def _again(lost: LinkLostError) -> LinkLostError:
     """The same for one more of those who wait: a traceback of its own, and the same cause."""
-    error = LinkLostError(lost.message, details=lost.details, hint=lost.hint, transient=True)
+    error = copy.copy(lost)
+    error.__traceback__ = None
     error.__cause__ = lost.__cause__
     return error
 
@@ -140,7 +151,7 @@ class Channel:
         try:
             await self._stream.write(data)
         except ClusterError as error:
-            self.lose(error.message, error.details, error)
+            self.lose(error.message, error)
             assert self._lost is not None
             raise _again(self._lost) from error
         return len(data)
@@ -159,17 +170,19 @@ class Channel:
         """Is it of no further use?"""
         return self._lost is not None
 
-    def lose(
-        self, why: str, details: Iterable[str] = (), cause: BaseException | None = None
-    ) -> None:
+    def lose(self, why: str, cause: BaseException | None = None) -> None:
         """All who wait, and all who come later, are told that the connection broke."""
+        details = cause.details if isinstance(cause, ClusterError) else ()
+        lost = LinkLostError(self._broke(why), details=details, transient=True)
+        lost.__cause__ = cause
+        self._end(lost)
+
+    def _broke(self, why: str) -> str:
+        return f"The connection to the sync agent in {self.name} broke: {why}"
+
+    def _end(self, lost: LinkLostError) -> None:
         if self._lost is None:
-            self._lost = LinkLostError(
-                f"The connection to the sync agent in {self.name} broke: {why}",
-                details=details,
-                transient=True,
-            )
-            self._lost.__cause__ = cause
+            self._lost = lost
         for replies in self._waiting.values():
             replies.put(self._lost)
 
@@ -180,22 +193,22 @@ class Channel:
                 for frame in decoder.feed(data):
                     if (replies := self._waiting.get(frame.id)) is not None:
                         replies.put(frame)
-            self.lose(*await self._last_words())
+            self._end(await self._last_words())
         except ProtocolError as error:
-            self.lose(str(error), cause=error)
+            self.lose(str(error), error)
         except ClusterError as error:
-            self.lose(error.message, error.details, error)
+            self.lose(error.message, error)
         except BaseException as error:
-            self.lose(f"{type(error).__name__}: {error}", cause=error)
+            self.lose(f"{type(error).__name__}: {error}", error)
             raise
 
-    async def _last_words(self) -> tuple[str, tuple[str, ...]]:
+    async def _last_words(self) -> LinkLostError:
         """Why the agent ended, as far as it or the cluster says so."""
         try:
             async with asyncio.timeout(_LAST_WORDS):
                 ended = await self._stream.ended()
         except TimeoutError:
-            return "it closed its output", ()
-        said = tuple(ended.stderr.decode("utf-8", "replace").splitlines()[-5:])
-        why = "it was killed" if ended.code == 137 else f"it ended with code {ended.code}"
-        return why, said
+            return LinkLostError(self._broke("it closed its output"), transient=True)
+        said = ended.stderr.decode("utf-8", "replace").splitlines()[-5:]
+        why = "it was killed" if ended.code == _KILLED else f"it ended with code {ended.code}"
+        return AgentEndedError(self._broke(why), ended.code, details=said)

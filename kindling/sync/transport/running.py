@@ -12,7 +12,7 @@ from kindling.sync.protocol import CannotCarryError
 from kindling.sync.transport.channel import SILENCE_LIMIT, Channel, Replies
 from kindling.sync.transport.trouble import LINKS, MISSING, NOT_A_FOLDER, text_of
 
-__all__ = ["Lines", "run"]
+__all__ = ["Lines", "run", "silently"]
 
 _KILL = 9
 _LINE_MOST = 64 * 1024
@@ -53,7 +53,7 @@ async def run(
 ) -> int:
     """See `Link.run`. The caller lets no other command run meanwhile, and `folder` is a place
     without links on its way."""
-    lines = {stream: Lines(log or _silently) for stream in (1, 2)}
+    lines = {stream: Lines(log or silently) for stream in (1, 2)}
     async with channel.asking() as replies:
         request = frames.Run(
             replies.ident,
@@ -123,5 +123,6 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _silently(line: str) -> None:
+def silently(line: str) -> None:
+    """Nobody hears of it."""
     del line

@@ -11,7 +11,16 @@ from kindling.sync.agent.frames import Refused
 from kindling.sync.protocol import CannotCarryError
 from kindling.sync.trees.manifest import shown
 
-__all__ = ["CROSSES", "LINKS", "MISSING", "NOT_A_FOLDER", "NO_PROCESS", "error_of", "text_of"]
+__all__ = [
+    "CROSSES",
+    "LINKS",
+    "MISSING",
+    "NOT_A_FOLDER",
+    "NO_PROCESS",
+    "error_of",
+    "hint",
+    "text_of",
+]
 
 # The numbers are Linux's own on the architectures that an agent is built for; those of the machine
 # that this runs on may be others.
@@ -68,19 +77,19 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
         return ClusterError(
             message, details=["Its files changed while they were synced"], transient=True
         )
-    hint = _hint(first.errno, place, uid)
-    if hint:
-        return CannotCarryError(message, hint=hint)
+    if advice := hint(first.errno, place, uid):
+        return CannotCarryError(message, hint=advice)
     return ClusterError(message, details=[first.what] if first.what else [])
 
 
-def _hint(number: int, place: str, uid: int) -> str:
-    """What the user can do; empty where nothing is known to help."""
+def hint(number: int, place: str, uid: int | None) -> str:
+    """What the user can do; empty where nothing is known to help. `uid` None: nobody knows."""
     folder = posixpath.dirname(place) or "/"
     if number in (_DENIED, _NOT_PERMITTED):
+        user = "another user than that of the files" if uid is None else f"user {uid}"
         return (
-            f"The container runs as user {uid}, who may not write there. Make `{folder}` that "
-            f"user's in the image (`COPY --chown={uid}`), or set `runAsUser: 0` for development."
+            f"The container runs as {user}, who may not write there. Make `{folder}` that user's "
+            "in the image (`COPY --chown`), or set `runAsUser: 0` for development."
         )
     if number == _READ_ONLY:
         return (
