@@ -26,13 +26,17 @@ _SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class Changes:
     """A batch of file changes, sorted out. `paths` are the first few, relative to the project.
-    `since` is when the first was seen, by the session's monotonic clock."""
+    `since` is when the first was seen, by the session's monotonic clock. `every` are all of them,
+    and `rescan` says that there may be more, which nobody saw.
+    """
 
     nodes: tuple[NodeId, ...]
     config: bool = False
     paths: tuple[str, ...] = ()
     total: int = 0
     since: float = 0.0
+    every: tuple[str, ...] = ()
+    rescan: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,14 @@ class Readers:
                     found.update(reader.node for reader in below)
             seen.append(self._shown(folder))
         nodes = tuple(sorted(node for node in found if node is not None))
-        return Changes(nodes, None in found, tuple(seen[:_SHOWN]), len(seen))
+        return Changes(
+            nodes,
+            None in found,
+            tuple(seen[:_SHOWN]),
+            len(seen),
+            every=tuple(seen),
+            rescan=bool(rescan),
+        )
 
     def _readers(self, path: str) -> Iterable[NodeId | None]:
         above = path

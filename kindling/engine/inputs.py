@@ -44,6 +44,10 @@ class InputReader:
             found.update(self._tree.read(fileset).entries)
         return found
 
+    def entries(self, fileset: FileSet) -> Mapping[str, str]:
+        """Every file of a file set, with its digest. Blocking."""
+        return self._tree.read(fileset).entries
+
     def paths(self, fileset: FileSet) -> tuple[str, ...]:
         """Every path of a file set. Blocking."""
         return tuple(self._tree.read(fileset).entries)

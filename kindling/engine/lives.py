@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from kindling.engine.failures import failure_of
 from kindling.engine.settle import Standing
-from kindling.executors.protocol import Live, ReadinessReport
+from kindling.executors.protocol import Carrier, Live, ReadinessReport
 from kindling.graph.node import NodeId
 
 __all__ = ["Lives"]
@@ -38,6 +38,15 @@ class Lives:
         """Under which key and output a node's live part goes on; None when it has none."""
         entry = self._entries.get(id_)
         return entry.standing if entry else None
+
+    def carrier(self, id_: NodeId) -> Carrier | None:
+        """A node's live part, where it is one that takes changes while it goes on."""
+        entry = self._entries.get(id_)
+        return entry.live if entry is not None and isinstance(entry.live, Carrier) else None
+
+    def renew(self, id_: NodeId, standing: Standing) -> None:
+        """A node's live part goes on, with another output."""
+        self._entries[id_].standing = standing
 
     def put(self, id_: NodeId, standing: Standing, live: Live) -> None:
         """Follow `live` from now on. What the node had before must have been ended."""

@@ -15,6 +15,7 @@ from kindling.graph.node import NodeId
 __all__ = [
     "Again",
     "Ask",
+    "CarriedOver",
     "Evaluated",
     "Health",
     "Interrupted",
@@ -29,6 +30,16 @@ __all__ = [
 @dataclass(frozen=True, slots=True)
 class NodeSettled:
     """An attempt is over."""
+
+    node: NodeId
+    attempt: int
+    settled: Settled
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedOver:
+    """A sync session that goes on has carried a batch, or failed to. `attempt` is that of the node
+    when it began."""
 
     node: NodeId
     attempt: int
@@ -89,5 +100,15 @@ class Ask:
 
 
 Message = (
-    Again | Ask | Changes | Evaluated | Health | Interrupted | Look | NodeSettled | TimeUp | Wake
+    Again
+    | Ask
+    | CarriedOver
+    | Changes
+    | Evaluated
+    | Health
+    | Interrupted
+    | Look
+    | NodeSettled
+    | TimeUp
+    | Wake
 )

@@ -31,6 +31,7 @@ from kindling.engine.project import Project
 from kindling.engine.redact import Redactor
 from kindling.engine.session import Parts, Session
 from kindling.engine.settle import Settler
+from kindling.engine.syncing import Routing
 from kindling.engine.usersecrets import backup_of, known_values
 from kindling.engine.wire import to_json
 from kindling.engine.world import SessionWorld
@@ -286,6 +287,7 @@ async def run_session(
                     once=options.once,
                 ),
                 follower=Follower(options.root, clock),
+                routing=Routing(options.root, tools.store, tools.inputs),
                 journal=JournalWriter(Journal.open(state_dir, name)),
                 redactor=redactor,
                 session=name,

@@ -24,6 +24,7 @@ from kindling.engine.journaling import JournalWriter
 from kindling.engine.messages import (
     Again,
     Ask,
+    CarriedOver,
     Evaluated,
     Health,
     Interrupted,
@@ -49,10 +50,11 @@ from kindling.engine.owned import OWNERS
 from kindling.engine.project import Loaded, LoadFailed, Project
 from kindling.engine.redact import Redactor
 from kindling.engine.settle import Settled, Settler
+from kindling.engine.syncing import Place, Routing, joined
 from kindling.engine.workers import Workers
 from kindling.engine.world import SessionWorld
 from kindling.errors import KindlingError, StoreError
-from kindling.executors.protocol import Executor, ReadinessReport
+from kindling.executors.protocol import Executor, FilesSaved, ReadinessReport
 from kindling.graph.dag import Graph
 from kindling.graph.event import (
     Cancel,
@@ -68,10 +70,11 @@ from kindling.graph.event import (
     Triggered,
     Undo,
 )
+from kindling.graph.hold import hold
 from kindling.graph.node import FileSet, IgnoreRule, Kind, Node, NodeId
 from kindling.graph.outcome import Verdict
 from kindling.graph.schedule import step
-from kindling.graph.state import State, initial
+from kindling.graph.state import RunState, State, initial, record
 from kindling.store.database import Store
 
 __all__ = ["DEFAULT_CI_TIMEOUT", "Parts", "Session"]
@@ -98,6 +101,7 @@ class Parts:
     project: Project
     settler: Settler
     follower: Follower
+    routing: Routing
     journal: JournalWriter
     redactor: Redactor
     session: str
@@ -126,6 +130,8 @@ class Session:
         self._swept = False
         self._feedback = Feedback()
         self._delayed: set[NodeId] = set()
+        self._carrying: dict[NodeId, FilesSaved | None] = {}
+        """Sync sessions that carry a batch just now, and what was saved since it began."""
         self._look_at = 0.0
         self._look_planned = False
         self._grace_planned = False
@@ -165,6 +171,7 @@ class Session:
                 post=self.post,
                 spawn=self._spawn,
                 begun=self._collector.begun,
+                routing=self._parts.routing,
                 once=self._options.once,
             )
             if not self._options.once:
@@ -194,6 +201,8 @@ class Session:
                 self._on_settled(message)
             case Health(node, report):
                 self._on_health(node, report)
+            case CarriedOver():
+                self._on_carried(message)
             case Evaluated(result):
                 self._on_evaluated(result)
             case Changes():
@@ -290,6 +299,7 @@ class Session:
         self._removed = {i: old[i] for i in old.nodes if i not in new}
         self._loaded = loaded
         self._board.load(new, loaded.selected)
+        self._parts.routing.load(new, loaded.selected)
         for remark in loaded.remarks:
             self._board.say_once(Level.WARNING if remark.warning else Level.INFO, str(remark))
         if loaded.target:
@@ -341,6 +351,90 @@ class Session:
                 self._after_success(id_, settled)
             except StoreError as error:
                 self._board.say_once(Level.ERROR, error.render())
+        self._after_session(id_, settled)
+
+    # Sync sessions
+
+    def _after_session(self, id_: NodeId, settled: Settled) -> None:
+        """See to the files that a session was to bring: it is there now, or will not come."""
+        if self._ending is not None or self._loaded is None or id_ not in self._loaded.graph:
+            return
+        if settled.verdict is Verdict.FAILED:
+            self._build(self._parts.routing.given_back(id_))
+        if self._loaded.graph[id_].kind is not Kind.SYNC:
+            return
+        if self._workers.lives.carrier(id_) is not None:
+            self._parts.routing.begun(id_)
+            waiting = self._carrying.pop(id_, None)
+            if waiting is not None:
+                self._carry(id_, waiting)
+        self._fall_back(id_, settled)
+
+    def _place(self, id_: NodeId) -> Place:
+        """How the sync session of a node stands, seen from a file that was saved just now."""
+        rec = record(self._state, id_)
+        if self._workers.lives.carrier(id_) is not None:
+            return Place.LIVE
+        if rec.is_running:
+            return Place.COMING
+        waits = hold(self._state, id_) if rec.state is RunState.DUE else None
+        if waits is None:
+            return Place.COMING if rec.state is RunState.DUE else Place.GONE
+        under_way = any(record(self._state, other).in_motion for other in waits.waiting_for)
+        return Place.COMING if under_way else Place.GONE
+
+    def _carry(self, id_: NodeId, saved: FilesSaved) -> None:
+        """Hand what was saved to a session that goes on: at once, or after what it carries now."""
+        rec = record(self._state, id_)
+        if id_ in self._carrying or rec.is_running:
+            waiting = self._carrying.get(id_)
+            self._carrying[id_] = joined(waiting, saved) if waiting is not None else saved
+            return
+        carrier, standing = (
+            self._workers.lives.carrier(id_),
+            self._workers.lives.standing(id_),
+        )
+        if carrier is None or standing is None:
+            return
+        self._carrying[id_] = None
+
+        async def carry() -> None:
+            settled = await self._parts.settler.carried(id_, standing.key, carrier, saved)
+            self.post(CarriedOver(id_, rec.attempt, settled))
+
+        self._spawn(carry())
+
+    def _on_carried(self, message: CarriedOver) -> None:
+        id_, settled = message.node, message.settled
+        waiting = self._carrying.pop(id_, None)
+        if settled.output is not None:
+            self._workers.moved_on(id_, settled.output)
+        if settled.verdict is not Verdict.UNCHANGED:
+            if not record(self._state, id_).is_running:
+                self._board.settled(id_, settled)
+            digest = settled.output.digest if settled.output else ""
+            self._event(Finished(self._at(), id_, message.attempt, settled.verdict, digest))
+        if waiting is not None and self._ending is None:
+            self._carry(id_, waiting)
+        self._fall_back(id_, settled)
+
+    def _fall_back(self, id_: NodeId, settled: Settled) -> None:
+        again = self._parts.routing.fallback(id_)
+        if settled.rebuild and again is not None and self._ending is None:
+            self._build({again: (settled.rebuild,)})
+
+    def _build(self, because: Mapping[NodeId, tuple[str, ...]]) -> None:
+        """Let nodes run that sync sessions spared."""
+        if because:
+            self._workers.because.update(because)
+            self._event(FilesChanged(self._at(), tuple(because)))
+
+    async def _look_for_builds(self, ids: Collection[NodeId]) -> None:
+        """Events were lost: find out by content what no session can carry."""
+        for id_ in ids:
+            found = await self._parts.routing.rebuild_since(id_)
+            if found is not None and self._ending is None:
+                self._build({found[0]: found[1]})
 
     def _learn_target(self, id_: NodeId, settled: Settled) -> None:
         """What the cluster announces (a registry) decides how images travel: load anew where the
@@ -380,7 +474,8 @@ class Session:
 
     def _on_health(self, id_: NodeId, report: ReadinessReport) -> None:
         view = self._board.views.get(id_)
-        if view is None or self._workers.lives.standing(id_) is None:
+        ended = self._workers.lives.standing(id_) is None
+        if view is None or (ended and view.kind is not Kind.SYNC):
             return
         if report.ready and view.status is NodeStatus.FAILED:
             self.post(Again(id_))
@@ -406,9 +501,15 @@ class Session:
             return
         if changes.config:
             self._load()
+        routed = self._parts.routing.sort(changes, self._place)
+        for id_, saved in routed.carry.items():
+            self._carry(id_, saved)
+        if changes.rescan and routed.carry:
+            self._spawn(self._look_for_builds(tuple(routed.carry)))
+        self._workers.because.update(routed.because)
         views = self._board.views
         nodes: list[NodeId] = []
-        for id_ in changes.nodes:
+        for id_ in routed.nodes:
             delay = self._feedback.delay(views.get(id_), changes.paths, changes.since)
             if not delay:
                 nodes.append(id_)
@@ -429,8 +530,25 @@ class Session:
         except KindlingError as error:
             ask.reply.set_result({"error": error.render()})
             return
+        nodes = self._meant(ask.names, nodes, force=ask.force)
         self._event(Triggered(self._at(), nodes, ask.force))
         ask.reply.set_result({"nodes": list(nodes)})
+
+    def _meant(
+        self, names: Collection[str], nodes: tuple[NodeId, ...], *, force: bool
+    ) -> tuple[NodeId, ...]:
+        """Which nodes of a resource a user means by its name: never the way back, which has a name
+        of its own, and where changes wait to be carried, those alone."""
+        graph = self._loaded.graph if self._loaded else Graph()
+        paused = self._parts.routing.paused(nodes)
+        if paused and not force:
+            resources = {graph[id_].resource for id_ in paused}
+            nodes = tuple(
+                id_
+                for id_ in nodes
+                if id_ in paused or id_ in names or graph[id_].resource not in resources
+            )
+        return tuple(id_ for id_ in nodes if id_ in names or graph[id_].kind is not Kind.ROLLBACK)
 
     def _on_time_up(self) -> None:
         waiting = (NodeStatus.HELD, NodeStatus.RUNNING, NodeStatus.UNREADY)

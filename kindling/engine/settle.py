@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kindling.engine import standstill
 from kindling.engine.failures import failure_of
@@ -24,12 +24,15 @@ from kindling.engine.inputs import InputReader
 from kindling.engine.redact import Redactor
 from kindling.errors import StoreError
 from kindling.executors.protocol import (
+    Carrier,
     Executor,
     Failed,
+    FilesSaved,
     Job,
     Live,
     LogSink,
     Outcome,
+    Succeeded,
     World,
 )
 from kindling.graph.key import Manifest, differences
@@ -72,6 +75,12 @@ class Request:
     target: str = ""
     standing: Standing | None = None
     limit: float = 0.0
+    because: tuple[str, ...] = ()
+    """Why it is due, where its inputs do not say it all: a change that could not be carried."""
+    carrier: Carrier | None = None
+    """The sync session of the node that goes on."""
+    saved: Callable[[], Awaitable[FilesSaved]] | None = None
+    """Tells what a sync session has to look at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +95,8 @@ class Settled:
     failure: Failure | None = None
     reasons: tuple[str, ...] = ()
     seconds: float = 0.0
+    rebuild: str = ""
+    """Of a sync session that cannot carry: why its image is to be built anew."""
 
 
 class Settler:
@@ -165,7 +176,10 @@ class Settler:
             previous=record.output if record else None,
             forced=request.forced,
             once=self._once,
+            saved=await request.saved() if request.saved is not None else FilesSaved(),
         )
+        if request.carrier is not None and request.carrier.takes(job):
+            return await self._carry(request.carrier, job, manifest, record)
         executor = self._executors[node.kind]
         reasons = self._reasons(request, record, manifest)
         if not request.forced:
@@ -199,9 +213,65 @@ class Settler:
         seconds = self._world.clock.monotonic() - started
         return self._after_run(job, manifest, record, outcome, reasons, seconds)
 
+    async def _carry(
+        self, carrier: Carrier, job: Job, manifest: Manifest, record: Record | None
+    ) -> Settled:
+        """The session goes on; only what it has to look at is new."""
+        started = self._world.clock.monotonic()
+        outcome = await carrier.carry(job.saved)
+        seconds = self._world.clock.monotonic() - started
+        if isinstance(outcome, Succeeded) and job.previous == outcome.output:
+            return Settled(Verdict.UNCHANGED, manifest.key, outcome.output, job.previous)
+        reasons = tuple(f"`{path}` changed" for path in job.saved.paths)
+        return self._after_run(job, manifest, record, outcome, reasons, seconds)
+
+    async def carried(self, id_: NodeId, key: str, carrier: Carrier, saved: FilesSaved) -> Settled:
+        """Let a session carry what was saved, and only then write down what came of it.
+
+        Everything between a save and its bytes is here; nothing of it touches the disk.
+        """
+        started = self._world.clock.monotonic()
+        try:
+            outcome = await carrier.carry(saved)
+        except Exception as error:
+            return Settled(Verdict.FAILED, key, failure=failure_of(error))
+        seconds = self._world.clock.monotonic() - (saved.since or started)
+        reasons = tuple(f"`{path}` changed" for path in saved.paths)
+        if isinstance(outcome, Failed):
+            return Settled(
+                Verdict.FAILED,
+                key,
+                failure=outcome.failure,
+                reasons=reasons,
+                seconds=seconds,
+                rebuild=outcome.rebuild,
+            )
+        record = self._store.record(id_)
+        if record is None:
+            return Settled(Verdict.RAN, key, outcome.output, reasons=reasons, seconds=seconds)
+        if record.output == outcome.output:
+            return Settled(Verdict.UNCHANGED, key, outcome.output, outcome.output)
+        try:
+            self._store.save(
+                replace(
+                    record,
+                    output=outcome.output,
+                    seconds=seconds,
+                    finished_at=self._world.clock.time(),
+                    reasons=reasons,
+                )
+            )
+        except StoreError as error:
+            return Settled(Verdict.FAILED, key, failure=failure_of(error))
+        return Settled(
+            Verdict.RAN, key, outcome.output, record.output, reasons=reasons, seconds=seconds
+        )
+
     def _reasons(
         self, request: Request, record: Record | None, manifest: Manifest
     ) -> tuple[str, ...]:
+        if request.because:
+            return request.because
         if request.forced:
             return ("asked for by name",)
         if request.node.traits.session and request.standing is None:
@@ -242,6 +312,7 @@ class Settler:
                 failure=outcome.failure,
                 reasons=reasons,
                 seconds=seconds,
+                rebuild=outcome.rebuild,
             )
         try:
             self._save(job, manifest, record, outcome.output, Verdict.RAN, reasons, seconds)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from kindling.engine.board import Board
 from kindling.engine.lives import Lives
-from kindling.engine.messages import Health, Message, NodeSettled
+from kindling.engine.messages import Health, Look, Message, NodeSettled
 from kindling.engine.notices import NodeStatus
 from kindling.engine.project import Loaded
 from kindling.engine.settle import Request, Settled, Settler, Standing
-from kindling.executors.protocol import Clock
+from kindling.engine.syncing import Routing, joined
+from kindling.executors.protocol import Clock, FilesSaved, ReadinessReport
 from kindling.graph.event import Start
 from kindling.graph.node import EdgeKind, Kind, Node, NodeId
-from kindling.graph.outcome import Output, Verdict
-from kindling.graph.spec import Readiness, RolloutSpec
+from kindling.graph.outcome import Failure, FailureKind, Output, Verdict
+from kindling.graph.spec import Readiness, RollbackSpec, RolloutSpec
 
 __all__ = ["DEFAULT_READINESS_TIMEOUT", "Workers"]
 
@@ -41,6 +43,7 @@ class Workers:
         post: Callable[[Message], None],
         spawn: Callable[[Coroutine[Any, Any, object]], None],
         begun: Callable[[Node, str], None],
+        routing: Routing,
         once: bool,
     ) -> None:
         self._tasks = tasks
@@ -50,7 +53,10 @@ class Workers:
         self._post = post
         self._spawn = spawn
         self._begun = begun
+        self._routing = routing
         self._once = once
+        self.because: dict[NodeId, tuple[str, ...]] = {}
+        """Why nodes are due, where what they read does not say it all."""
         self._running: dict[NodeId, asyncio.Task[Settled]] = {}
         self._outputs: dict[NodeId, Output] = {}
         self._grace: dict[NodeId, float] = {}
@@ -86,6 +92,9 @@ class Workers:
             target=self._target,
             standing=self.lives.standing(node.id),
             limit=self._limit(loaded, node.id),
+            because=self.because.pop(node.id, ()),
+            carrier=self.lives.carrier(node.id),
+            saved=partial(self._saved, node.id) if node.kind is Kind.SYNC else None,
         )
         self._board.update(
             node.id, status=NodeStatus.RUNNING, attempt=command.attempt, hold=None, doing="checking"
@@ -99,6 +108,7 @@ class Workers:
         async def before_run() -> None:
             self._begun(node, loaded.scope)
             await self.lives.end(node.id)
+            await self._end_sessions(node, loaded)
 
         task = self._tasks.create_task(
             self._settler.settle(
@@ -118,6 +128,32 @@ class Workers:
 
         task.add_done_callback(done)
 
+    async def _saved(self, id_: NodeId) -> FilesSaved:
+        """What a sync session has to look at when its node runs: what waited to be asked for, and
+        what differs from its image."""
+        paused = self._routing.take_paused(id_)
+        differing = await self._routing.since_build(id_)
+        return joined(FilesSaved(differing), paused)
+
+    async def _end_sessions(self, node: Node, loaded: Loaded) -> None:
+        """Give back the workload that a node is about to write, or whose template it puts back.
+
+        A session holds it in a form of its own, and what is written must be compared with what was
+        declared. Its node looks again, and begins a new session when the pods are there.
+        """
+        if isinstance(node.spec, RollbackSpec):
+            if self.lives.standing(NodeId(node.spec.sync)) is not None:
+                self._routing.stopped(NodeId(node.spec.sync))
+                await self.lives.end(NodeId(node.spec.sync))
+                why = Failure(FailureKind.REFUSED, f"`{node.id}` ended the session")
+                self._post(Health(NodeId(node.spec.sync), ReadinessReport(False, why)))
+        elif node.kind in (Kind.APPLY, Kind.OPERATOR):
+            for id_, other in loaded.graph.nodes.items():
+                ours = other.kind is Kind.SYNC and other.resource == node.resource
+                if ours and self.lives.standing(id_) is not None:
+                    await self.lives.end(id_)
+                    self._post(Look(id_))
+
     def cancel(self, id_: NodeId) -> None:
         """Cut off the attempt that is under way, if there is one."""
         if (task := self._running.get(id_)) is not None:
@@ -133,6 +169,9 @@ class Workers:
             if loaded is not None and loaded.graph[id_].kind is Kind.CLUSTER:
                 self._target = settled.output.digest
         if settled.live is None:
+            before = self.lives.standing(id_)
+            if before is not None and settled.verdict is Verdict.RAN and settled.output is not None:
+                self.lives.renew(id_, Standing(settled.key, settled.output))
             return
         standing = self.lives.standing(id_)
         if not known or (standing is not None and settled.verdict is Verdict.UNCHANGED):
@@ -141,6 +180,13 @@ class Workers:
             output = settled.output or Output("")
             well = settled.verdict is not Verdict.FAILED
             self.lives.put(id_, Standing(settled.key, output, well), settled.live)
+
+    def moved_on(self, id_: NodeId, output: Output) -> None:
+        """What goes on has another output now."""
+        standing = self.lives.standing(id_)
+        self._outputs[id_] = output
+        if standing is not None:
+            self.lives.renew(id_, Standing(standing.key, output, standing.well))
 
     async def drop(self, id_: NodeId) -> None:
         """Forget a node that left the graph, and end what of it goes on."""

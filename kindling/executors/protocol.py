@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BlobStore",
+    "Carrier",
     "Clock",
     "Executor",
     "Failed",
+    "FilesSaved",
     "Forecaster",
     "Job",
     "Live",
@@ -222,13 +224,44 @@ class Succeeded:
 @dataclass(frozen=True, slots=True)
 class Failed:
     """It did not work. `live` may go on watching: a crashing pod that recovers makes the node
-    ready."""
+    ready. `rebuild` says why building the image anew is the way on (of a sync session); empty: it
+    is not."""
 
     failure: Failure
     live: Live | None = field(default=None, compare=False)
+    rebuild: str = ""
 
 
 Outcome = Succeeded | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSaved:
+    """What a sync session is to look at: `paths`, relative to the project, and with `rescan`
+    everything. `since` is when the first of it was seen, by the session's monotonic clock; 0:
+    unknown."""
+
+    paths: tuple[str, ...] = ()
+    rescan: bool = False
+    since: float = 0.0
+
+
+@runtime_checkable
+class Carrier(Protocol):
+    """A live part that takes changes without being ended and begun again: a sync session."""
+
+    async def follow(self, report: Callable[[ReadinessReport], None]) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def takes(self, job: Job) -> bool:
+        """Whether a job is about the session as it goes on; if not, it ends and a new one
+        begins."""
+        ...
+
+    async def carry(self, saved: FilesSaved) -> Outcome:
+        """Bring what was saved into the containers. One call at a time; others wait."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +283,8 @@ class Job:
     previous: Output | None = None
     forced: bool = False
     once: bool = False
+    saved: FilesSaved = FilesSaved()
+    """For a sync session: what differs from the files that its image was built of."""
 
 
 class Executor(Protocol):

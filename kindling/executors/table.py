@@ -28,6 +28,8 @@ _TABLE: Mapping[Kind, tuple[str, str]] = {
     Kind.APPLY: ("apply", "ApplyExecutor"),
     Kind.OPERATOR: ("operator", "OperatorExecutor"),
     Kind.ROLLOUT: ("rollout", "RolloutExecutor"),
+    Kind.SYNC: ("sync", "SyncExecutor"),
+    Kind.ROLLBACK: ("rollback", "RollbackExecutor"),
     Kind.PORTFORWARD: ("portforward", "PortForwardExecutor"),
 }
 

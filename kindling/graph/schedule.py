@@ -51,9 +51,10 @@ def step(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
     """The state after `event`, and what is to be done now, in this order.
 
     The given state stays as it is. Events about nodes that are unknown, or about attempts that are
-    over, change nothing. Two events about a node that is not running are understood: `Finished`
-    with its last attempt and verdict FAILED says that what it left running has ended, and
-    `Finished` with success after a failure that it recovered by itself.
+    over, change nothing. Three events about a node that is not running are understood: `Finished`
+    with its last attempt and verdict FAILED says that what it left running has ended, `Finished`
+    with success after a failure that it recovered by itself, and `Finished` with another digest
+    after a success that what goes on (a sync session) has got on.
     """
     draft = _Draft(state)
     match event:
@@ -291,6 +292,11 @@ def _finished(draft: _Draft, event: Finished) -> None:
             rec.result is Verdict.FAILED
         ):
             _recovered(draft, at, rec, event)
+        elif event.verdict not in (Verdict.FAILED, Verdict.CANCELLED) and (
+            rec.result is not None and rec.digest != event.digest
+        ):
+            _pass_on(draft, at, rec, event)
+            draft.put(at, rec._replace(digest=event.digest))
 
 
 def _settled(draft: _Draft, at: int, rec: Record, event: Finished) -> None:

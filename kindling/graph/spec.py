@@ -328,6 +328,8 @@ class SyncSpec:
     image: str = ""
     """What a change that cannot be carried runs again: the id of the image node (of the apply node
     for a custom deploy). Empty: the image is prebuilt, and there is nothing to fall back on."""
+    built: tuple[str, ...] = ()
+    """The ids of the nodes whose last success says of which files the container was made."""
     covers: tuple[str, ...] = ()
     """The ids of the nodes that need not run for a change which every sync node over them carries.
     """

@@ -249,7 +249,12 @@ class Oracle:
                 del self.gone[event.node]
             return
         fact = self.facts.get(event.node)
-        if fact is None or fact.attempt != event.attempt or not fact.running:
+        if fact is None or fact.attempt != event.attempt:
+            return
+        if not fact.running:
+            if fact.last and fact.digest != event.digest:
+                old, fact.digest = fact.digest, event.digest
+                self.pass_on(event.node, old, event)
             return
         fact.running = False
         again, cut = fact.again, fact.cut
@@ -457,6 +462,14 @@ class SchedulerMachine(RuleBasedStateMachine):
         before = self.state
         self.send(Finished(self.at(), id_, 1_000_000, Verdict.RAN, "old"))
         assert before == self.state
+
+    @rule(data=st.data())
+    def what_goes_on_gets_on(self, data: st.DataObject) -> None:
+        for id_ in self.some(data):
+            fact = self.oracle.facts.get(id_)
+            if fact is not None and fact.last and not fact.running:
+                digest = data.draw(st.sampled_from(["one", "two"]))
+                self.send(Finished(self.at(), id_, fact.attempt, Verdict.RAN, digest))
 
     @rule(data=st.data(), ready=st.booleans())
     def health(self, data: st.DataObject, ready: bool) -> None:

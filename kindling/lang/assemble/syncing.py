@@ -233,6 +233,7 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
     deploy = wish.resource.deploy
     built = wish.image.whole if wish.image is not None else ()
     files = [files for image in built for files in files_of(image.declaration)]
+    made_by: list[str] = [image.node for image in built]
     covers: list[str] = [image.node for image in built if image.node in spared]
     again: str = wish.image.node if wish.image is not None else ""
     steps = wish.steps
@@ -240,6 +241,7 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
         files += [deploy.files] if deploy.files.paths else []
         again = apply_of(wish.resource.name)
         covers.append(again)
+        made_by.append(again)
     # A Dockerfile may lie in what is copied; a change of it is for the build all the same.
     recipes = tuple(
         image.declaration.dockerfile
@@ -265,6 +267,7 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
         files=tuple(dict.fromkeys(files)),
         container=wish.container,
         image=again,
+        built=tuple(made_by),
         covers=tuple(covers),
         acts=wish.acts,
     )

@@ -1,0 +1,135 @@
+"""`rollback`: the pod template of a workload, put back as it was before a sync session took it.
+
+It runs before anything writes the workload, so that what a killed session left is gone by then, and
+when a user asks for it, which ends the session. Without a record there is nothing to ask a cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from typing import TYPE_CHECKING
+
+from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
+from kindling.executors.sync import records_folder
+from kindling.executors.synclines import lines_of
+from kindling.graph.node import Kind
+from kindling.graph.outcome import Failure, FailureKind, Output
+from kindling.graph.spec import ObjectRef, RollbackSpec
+
+if TYPE_CHECKING:
+    from kindling.sync.workload.records import Record
+
+__all__ = ["RollbackExecutor"]
+
+_NOTHING = "nothing was changed"
+
+
+class RollbackExecutor:
+    """Its output's digest is of the template that was put back."""
+
+    @property
+    def kind(self) -> Kind:
+        return Kind.ROLLBACK
+
+    async def observe(self, job: Job, recorded: Output) -> Observation:
+        """Reads a folder, and no cluster."""
+        left = await _left(job)
+        if not left:
+            return Observation(same=True)
+        return Observation(same=False, difference=f"{left[0].ref} is held by a sync session")
+
+    async def run(self, job: Job) -> Outcome:
+        left = await _left(job)
+        if not left:
+            return Succeeded(job.previous or Output(_NOTHING))
+        from kindling.sync.workload.records import Records
+        from kindling.sync.workload.restoring import restore_all
+
+        cluster = await job.world.cluster()
+        uid = (await cluster.facts()).uid
+
+        def tell(notice: object) -> None:
+            for line in lines_of(notice):  # type: ignore[arg-type]
+                job.log(line, "kindling")
+
+        digest = job.previous.digest if job.previous else _NOTHING
+        for ref in dict.fromkeys(record.ref for record in left):
+            attempts = await restore_all(
+                cluster,
+                Records(records_folder(job)),
+                clock=job.world.clock,
+                tell=tell,
+                only=ref,
+                living=any(one.holder.pid == os.getpid() for one in left),
+            )
+            for attempt in attempts:
+                if attempt.record.cluster != uid:
+                    job.log(f"a session on another cluster is left alone: {ref}", "kindling")
+                elif attempt.released is None:
+                    error = attempt.error
+                    return Failed(
+                        Failure(
+                            FailureKind.CLUSTER,
+                            f"{ref} could not be put back: {attempt.problem}",
+                            tuple(error.details) if error else (),
+                            (error.hint if error else "")
+                            or "Its record is kept: `kindling sync --restore` tries again.",
+                        )
+                    )
+                else:
+                    tell(attempt.released)
+                    digest = _digest(attempt.record)
+        return Succeeded(Output(digest))
+
+    async def restore(self, job: Job, cached: Output) -> bool:
+        return False
+
+    async def undo(self, job: Job, recorded: Output) -> tuple[str, ...]:
+        """What a killed session left is put back before `down` takes the rest away."""
+        outcome = await self.run(job)
+        if isinstance(outcome, Failed):
+            return (outcome.failure.summary,)
+        return ()
+
+
+async def _left(job: Job) -> tuple[Record, ...]:
+    """What sessions left on the workload, or still have; not what another process is about."""
+    folder = records_folder(job)
+    if not folder.is_dir():
+        return ()
+    from kindling.sync.workload.liveness import Life, life_of
+    from kindling.sync.workload.records import Records
+
+    spec = job.node.spec
+    assert isinstance(spec, RollbackSpec)
+    kept = await asyncio.to_thread(Records(folder).all)
+    for problem in kept.problems:
+        job.log(f"warning: {problem}", "kindling")
+    return tuple(
+        record
+        for record in kept.records
+        if _is_of(record, spec, job.node.resource)
+        and (
+            record.holder.pid == os.getpid()
+            or life_of(record.holder, record.session) is not Life.ALIVE
+        )
+    )
+
+
+def _is_of(record: Record, spec: RollbackSpec, resource: str) -> bool:
+    if spec.workload is None:
+        return record.recorded.session.what == resource
+    return _same(record.ref, spec.workload)
+
+
+def _same(one: ObjectRef, other: ObjectRef) -> bool:
+    places = {one.namespace, other.namespace}
+    return (one.kind, one.name) == (other.kind, other.name) and (len(places) == 1 or "" in places)
+
+
+def _digest(record: Record) -> str:
+    from kindling.sync.template.normal import template_bytes
+
+    return f"sha256:{hashlib.sha256(template_bytes(record.recorded.before)).hexdigest()}"
