@@ -7,7 +7,7 @@ this module is longer than most.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from typing import ClassVar
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Entries",
     "Entry",
     "Exited",
+    "Feature",
     "Frame",
     "Hello",
     "Kind",
@@ -88,6 +89,15 @@ class Arch(IntEnum):
     AARCH64 = 2
 
 
+class Feature(IntFlag):
+    """What an agent says that it can do (`Welcome.features`). More may come than is known here."""
+
+    CONTROL = 1
+    """It knows where a supervisor would be."""
+    INFLATE = 2
+    """`Data` may be deflated."""
+
+
 class Command(IntEnum):
     """What a supervisor is asked for."""
 
@@ -138,10 +148,12 @@ class Put(Frame):
 
 @dataclass(frozen=True, slots=True)
 class Data(Frame):
-    """Bytes of the file that is being put."""
+    """Bytes of the file that is being put. `deflated`: the payload is them as raw deflate, at most
+    1 MiB of them; only for an agent with `Feature.INFLATE`."""
 
     TYPE: ClassVar[int] = 0x11
     payload: bytes
+    deflated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

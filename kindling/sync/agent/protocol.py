@@ -6,6 +6,7 @@ PROTOCOL.md has the same as a text; `source/wire.h` is the other side's.
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -69,6 +70,7 @@ __all__ = [
     "TEMPORARY",
     "Decoder",
     "ProtocolError",
+    "compressed",
     "decode",
     "digest",
     "encode",
@@ -85,7 +87,10 @@ TEMPORARY = b".kindling-tmp-"
 _HEADER = struct.Struct("<IBBHI")
 HEADER = _HEADER.size
 _FLAG = 1
+_DEFLATED = 0x80
 _DIGEST = 32
+_PAYS_FROM = 512
+_SAMPLE = 4 << 10
 _BLOCK = struct.Struct("<I16s")
 _ENTRY = struct.Struct("<BIIQq32s")
 _PROCESS = struct.Struct("<IIQ")
@@ -298,15 +303,16 @@ _LAYOUTS: dict[type[Frame], dict[str, _Field]] = {
     ProcessesEnd: {"count": _U32},
 }
 _BY_TYPE = {frame.TYPE: frame for frame in _LAYOUTS}
-_FLAGGED: dict[type[Frame], str] = {
-    Delete: "missing_ok",
-    Rmtree: "missing_ok",
-    Rmdir: "if_empty",
-    Mkdir: "parents",
-    Commit: "lenient",
-    Read: "target",
+_FLAGGED: dict[type[Frame], tuple[str, int]] = {
+    Data: ("deflated", _DEFLATED),
+    Delete: ("missing_ok", _FLAG),
+    Rmtree: ("missing_ok", _FLAG),
+    Rmdir: ("if_empty", _FLAG),
+    Mkdir: ("parents", _FLAG),
+    Commit: ("lenient", _FLAG),
+    Read: ("target", _FLAG),
 }
-"""Frames whose header has a flag, and the field that it is."""
+"""Frames whose header has a flag: the field that it is, and its bit."""
 _GREETS = (Hello, Welcome)
 """Their bodies begin with MAGIC."""
 
@@ -328,8 +334,8 @@ def encode(frame: Frame) -> bytes:
         body = bytes([frame.digests | frame.one_level << 1]) + body
     if len(body) > BODY_MOST:
         raise ValueError(f"a {kind.__name__} of {len(body)} bytes is longer than {BODY_MOST}")
-    flag = _FLAGGED.get(kind)
-    flags = _FLAG if flag and getattr(frame, flag) else 0
+    flag, bit = _FLAGGED.get(kind, ("", 0))
+    flags = bit if flag and getattr(frame, flag) else 0
     return _HEADER.pack(len(body), frame.TYPE, flags, 0, frame.id) + body
 
 
@@ -342,8 +348,8 @@ def decode(kind: int, flags: int, ident: int, body: bytes) -> Frame:
     frame = _BY_TYPE.get(kind)
     if frame is None:
         raise ProtocolError(f"a frame has the unknown type 0x{kind:02x}")
-    flag = _FLAGGED.get(frame)
-    if flags & ~(_FLAG if flag else 0):
+    flag, bit = _FLAGGED.get(frame, ("", 0))
+    if flags & ~bit:
         raise ProtocolError(f"a frame has the unknown flags 0x{flags:02x}")
     reader = _Reader(body)
     values: dict[str, object] = {}
@@ -357,7 +363,7 @@ def decode(kind: int, flags: int, ident: int, body: bytes) -> Frame:
     values |= {name: field.read(reader) for name, field in _LAYOUTS[frame].items()}
     reader.end()
     if flag:
-        values[flag] = bool(flags & _FLAG)
+        values[flag] = bool(flags & bit)
     return cast(Callable[..., Frame], frame)(id=ident, **values)
 
 
@@ -394,6 +400,30 @@ class Decoder:
                 yield decode(kind, flags, ident, body)
         finally:
             del self._held[:at]
+
+
+def compressed(data: Data, level: int = 1) -> Data:
+    """The same contents in fewer bytes, or as they are where that saves too little: what is small,
+    and what is compressed already (an image, an archive), of which only a sample is tried."""
+    size = len(data.payload)
+    if data.deflated or size < _PAYS_FROM:
+        return data
+    if size > 8 * _SAMPLE:
+        at = (size - _SAMPLE) // 2
+        if not _saves(_SAMPLE, len(_deflate(data.payload[at : at + _SAMPLE], level))):
+            return data
+    packed = _deflate(data.payload, level)
+    return Data(data.id, packed, True) if _saves(size, len(packed)) else data
+
+
+def _deflate(content: bytes, level: int) -> bytes:
+    deflater = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return deflater.compress(content) + deflater.flush()
+
+
+def _saves(before: int, after: int) -> bool:
+    """Is it worth the work of both sides?"""
+    return after <= before - before // 8
 
 
 def digest(content: bytes) -> bytes:

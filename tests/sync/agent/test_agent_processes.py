@@ -20,6 +20,7 @@ from kindling.sync.agent.frames import (
     Command,
     Control,
     Exited,
+    Feature,
     Ok,
     Output,
     Ping,
@@ -265,7 +266,7 @@ def test_a_restart_starts_the_same_program_anew(binary: Path, root: Path, contro
         _supervised(binary, sys.executable, "-c", APP, "x", options=where) as process,
         serving(binary, root, *where) as talk,
     ):
-        assert talk.hello().features == 1
+        assert talk.hello().features & Feature.CONTROL
         first = int(_line(process)[1])
         assert _ask(talk, Command.STATUS) == Status(2, first, 1, 0, True)
         after = _ask(talk, Command.RESTART)

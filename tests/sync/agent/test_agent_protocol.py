@@ -50,7 +50,7 @@ FRAMES: list[st.SearchStrategy[Frame]] = [
     st.builds(known.Hello, U32, st.integers(0, 2**16 - 1)),
     st.builds(known.Ping, U32, TEXT),
     st.builds(known.Put, U32, TEXT, U32, I64, U64, TEXT),
-    st.builds(known.Data, U32, TEXT),
+    st.builds(known.Data, U32, TEXT, st.booleans()),
     st.builds(known.Copy, U32, _many(st.tuples(U64, U64))),
     st.builds(known.PutEnd, U32, HASH),
     st.builds(known.Delete, U32, TEXT, st.booleans()),
@@ -189,8 +189,8 @@ WRONG: dict[str, tuple[bytes, str]] = {
     "two greetings": (GREETING * 2, "a second greeting came"),
     "too long": (_header(BODY_MOST + 1, 2), "a frame is longer than allowed"),
     "reserved": (_header(0, 2, 0, 1), "a reserved field of a frame is not zero"),
-    "compressed": (
-        _header(0, 0x11, 0x80),
+    "deflated and no contents": (
+        GREETING + _header(0, 0x10, 0x80),
         "a frame has flags that this agent does not know",
     ),
     "flag without a meaning": (

@@ -47,7 +47,7 @@ static void hello(struct frame *f) {
     put_u16(VERSION);
     put_u8(ARCH_ID);
     put_u8((u8)alone);
-    put_u32(control_folder ? 1 : 0);
+    put_u32(CAN_INFLATE | (control_folder ? CAN_CONTROL : 0));
     put_u32(BODY_MOST);
     put_u32((u32)getpid());
     put_u32((u32)getuid());
@@ -59,7 +59,7 @@ static void handle(struct frame *f) {
     if (f->type != HELLO && !greeted) protocol_error("a request came before the greeting", 0);
     int may = f->type == DELETE || f->type == RMTREE || f->type == MKDIR || f->type == COMMIT ||
               f->type == RMDIR || f->type == READ;
-    if (f->flags && !may) protocol_error("a frame has flags that this agent does not know", 0);
+    if (f->flags & ~((may ? OWN_FLAG : 0) | (f->type == DATA ? DEFLATED : 0))) protocol_error("a frame has flags that this agent does not know", 0);
     switch (f->type) {
     case HELLO: hello(f); break;
     case PING:

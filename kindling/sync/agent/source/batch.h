@@ -3,6 +3,7 @@
 #ifndef BATCH_H
 #define BATCH_H
 #include "paths.h"
+#include "inflate.h"
 #include "sha256.h"
 
 enum { MISSING_OK = 1, PARENTS = 1, LENIENT = 1, IF_EMPTY = 1 };
@@ -182,6 +183,13 @@ static void put_write(const u8 *p, u64 n) {
 
 static void put_part(struct frame *f) {
     if (!put.open || f->id != put.id) protocol_error("contents came for no file", 0);
+    if (f->type == DATA && f->flags & DEFLATED) {
+        static u8 inflated[BODY_MOST];
+        long n = put.failed ? 0 : inflate(f->body, f->size, inflated, sizeof inflated);
+        if (n < 0) put_fail(EBADMSG, "the contents cannot be inflated");
+        else put_write(inflated, (u64)n);
+        return;
+    }
     if (f->type == DATA) {
         put_write(f->body, f->size);
         return;

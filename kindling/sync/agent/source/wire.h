@@ -4,6 +4,8 @@
 #include "base.h"
 
 enum { VERSION = 1, HEADER = 12, BODY_MOST = 1 << 20, PATH_MOST = 4095 };
+/* Flags of a frame, and what WELCOME says that the agent can do. */
+enum { OWN_FLAG = 1, DEFLATED = 0x80, CAN_CONTROL = 1, CAN_INFLATE = 2 };
 #define MAGIC 0x4c444e4bu /* "KNDL" */
 
 enum {
@@ -122,7 +124,8 @@ static int have_frame(struct frame *f) {
     f->at = 0;
     if (f->size > BODY_MOST) protocol_error("a frame is longer than allowed", 0);
     if (h[6] || h[7]) protocol_error("a reserved field of a frame is not zero", 0);
-    if (f->flags & ~1) protocol_error("a frame has flags that this agent does not know", 0);
+    if (f->flags & ~(OWN_FLAG | DEFLATED))
+        protocol_error("a frame has flags that this agent does not know", 0);
     if (held < HEADER + f->size) return 0;
     f->body = h + HEADER;
     in_from += HEADER + f->size;
