@@ -36,6 +36,7 @@ VERBS: dict[str, str] = {
     "status": "Show where every node stands.",
     "logs": "Show what nodes have written.",
     "deploy": "Apply manifests and wait until they stand.",
+    "sync": "Carry files into running containers as they are saved.",
     "env": "Show and change variables of what runs.",
     "reset": "Remove runner pools and their tokens.",
     "operator": "Run the operator here, or install it into the cluster.",

@@ -168,7 +168,8 @@ class SyncNarrator:
             case Found():
                 yield self._good(plain(notice.runtime))
                 yield from self._said(self.signs.done, plain(notice.strategy), Tone.GOOD)
-                yield self._good(plain(notice.watching).replace(" -> ", f" {self.signs.arrow} "))
+                watching = plain(notice.watching).replace(" -> ", f" {self.signs.arrow} ")
+                yield from self._said(self.signs.done, watching, Tone.GOOD)
                 for text in notice.warnings:
                     yield from self._said(self.signs.unready, plain(text), Tone.WARN)
                 for text in notice.tips:

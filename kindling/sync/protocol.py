@@ -26,6 +26,7 @@ __all__ = [
     "Clock",
     "Container",
     "Contents",
+    "LineSink",
     "Link",
     "LinkLostError",
     "Process",
@@ -195,6 +196,12 @@ class ProcessResult(Protocol):
     def stderr(self) -> bytes: ...
 
 
+class LineSink(Protocol):
+    """Takes one line of a program's output, without its end."""
+
+    def __call__(self, line: str, stream: str = "stdout") -> None: ...
+
+
 class ProcessRunner(Protocol):
     """Programs of this machine, for local builds (`kindling.executors.processes` has one)."""
 
@@ -204,7 +211,7 @@ class ProcessRunner(Protocol):
         *,
         cwd: Path,
         env: Mapping[str, str],
-        log: Callable[[str], None] | None = None,
+        log: LineSink | None = None,
         stdin: bytes = b"",
         timeout: float = 0.0,
         keep_output: bool = True,

@@ -1,0 +1,389 @@
+"""`kindling sync` from its first word to its last: reach the workload, keep it equal, put it
+back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Awaitable, Collection, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kindling.cli.invocation import Invocation
+from kindling.cli.sync_face import Face
+from kindling.cli.sync_leaving import Leaving, leaving
+from kindling.cli.sync_options import Source, destination
+from kindling.cli.sync_places import own_records
+from kindling.cli.sync_watch import Keeper
+from kindling.cli.there import tell, wanted_cluster
+from kindling.errors import InterruptError, KindlingError
+from kindling.objects.identity import display_name
+from kindling.sync.notices import Remark
+from kindling.sync.rules.failures import Action
+
+if TYPE_CHECKING:
+    from kindling.build.protocol import ContainerEngine
+    from kindling.engine.environments.reach import Reached
+    from kindling.executors.protocol import Clock
+    from kindling.graph.spec import ObjectRef
+    from kindling.kube.protocol import Object
+    from kindling.sync.session.order import Order, Outcome
+    from kindling.sync.session.session import SyncSession
+    from kindling.sync.workload.restoring import Decide
+
+__all__ = ["DEFAULT_DESTINATION", "LEFT_OUT", "Asked", "run_sync"]
+
+DEFAULT_DESTINATION = "/app"
+
+LEFT_OUT = (
+    "**/node_modules",
+    "**/vendor",
+    "**/dist",
+    "**/target",
+    "**/.next",
+    "**/.gradle",
+    "**/.zig-cache",
+    "**/.venv",
+    "**/.tox",
+    "**/.mypy_cache",
+    "**/.pytest_cache",
+    "**/.ruff_cache",
+    "**/__pycache__",
+    "**/*.pyc",
+    "**/.DS_Store",
+)
+"""What package managers, builds and tools make for the machine they run on. `--exclude '!**/dist'`
+takes one of them in again."""
+
+_LAST_BATCHES = 15.0
+"""How long what is under way at the end may take before it is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says."""
+
+    workload: str
+    source: Source
+    namespace: str = ""
+    container: str = ""
+    dest: str = ""
+    restart: bool = False
+    once: bool = False
+    exclude: tuple[str, ...] = ()
+    debounce: float | None = None
+    language: str = ""
+    build_cmd: str = ""
+    build_output: str = ""
+    logs: bool = False
+    as_json: bool = False
+
+
+def run_sync(invocation: Invocation, asked: Asked) -> int:
+    """Sync until somebody wants it to end, or once; the exit code.
+
+    Raises:
+        KindlingError: It cannot begin, or went wrong in a way that trying again does not mend; what
+            was changed is put back.
+    """
+    if invocation.verbose:
+        from kindling.cli.verbose import log_to_stderr
+
+        log_to_stderr()
+    return asyncio.run(_sync(invocation, asked))
+
+
+async def _sync(invocation: Invocation, asked: Asked) -> int:
+    from kindling.build.imageconfig import ImageConfigs
+    from kindling.engine.clock import SystemClock
+    from kindling.engine.environments.reach import find_target, reach
+    from kindling.executors.processes import HostProcesses
+    from kindling.sync.session.session import SyncSession
+    from kindling.sync.workload.finding import find
+    from kindling.sync.workload.records import Records
+
+    environment = dict(os.environ)
+    clock = SystemClock()
+    face = Face(invocation, clock, as_json=asked.as_json)
+    target = await find_target(wanted_cluster(invocation), environment)
+    tell(f"Cluster `{target.context.name}`: {target.reason}")
+    async with AsyncExitStack() as stack:
+        reached = await stack.enter_async_context(reach(target, environment, start=False))
+        ref = await find(reached.cluster, asked.workload, asked.namespace or reached.namespace)
+        order = order_of(asked, ref, await reached.cluster.get(ref))
+        programs = HostProcesses()
+        stack.push_async_callback(programs.close)
+
+        async def engine() -> ContainerEngine | None:
+            return await _engine(reached, programs, environment)
+
+        images = ImageConfigs(engine)
+        stack.push_async_callback(images.close)
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
+        session = SyncSession(
+            order,
+            cluster=reached.cluster,
+            records=Records(own_records(invocation, environment)),
+            processes=programs,
+            clock=clock,
+            tell=face.tell,
+            folder=Path(folder),
+            images=images,
+        )
+        run = _Run(asked, ref, reached, session, face, clock)
+        with leaving(run.parting) as wish:
+            face.heard_by(wish.ask)
+            return await run.to_its_end(wish)
+
+
+def order_of(asked: Asked, ref: ObjectRef, live: Object) -> Order:
+    """What is asked of the session.
+
+    Raises:
+        UsageError: The workload has no such container.
+    """
+    from kindling.lang.declared import SyncStep
+    from kindling.sync.rules.landing import Context
+    from kindling.sync.runtimes.plan import Overrides
+    from kindling.sync.session.order import Order
+    from kindling.sync.template.patch import chosen
+
+    container = chosen(live["spec"]["template"], asked.container)
+    source = asked.source
+    dest = asked.dest
+    if not dest:
+        folder = str(container.get("workingDir") or "")
+        dest = folder if folder.startswith("/") and folder.strip("/") else DEFAULT_DESTINATION
+    dest = destination(dest, source)
+    patterns = asked.exclude if source.single else (*LEFT_OUT, *asked.exclude)
+    shown = source.root / source.local if source.single else source.root
+    return Order(
+        workload=ref,
+        container=str(container["name"]),
+        steps=(SyncStep(source.local, dest),),
+        context=Context(root=source.root),
+        exclude=patterns,
+        overrides=Overrides(
+            restart=asked.restart,
+            language=asked.language,
+            build_cmd=asked.build_cmd,
+            build_output=asked.build_output,
+        ),
+        what=str(shown),
+        source=str(shown),
+        destination=dest.rstrip("/") + "/" + source.local if dest.endswith("/") else dest,
+    )
+
+
+async def _engine(
+    reached: Reached, programs: object, environment: Mapping[str, str]
+) -> ContainerEngine | None:
+    """Who has the images of this cluster's node, or may have them."""
+    from kindling.build.docker_engine import connect
+    from kindling.engine.embedded import home_of, node_images
+    from kindling.executors.processes import HostProcesses
+
+    assert isinstance(programs, HostProcesses)
+    home = home_of(reached.context, environment)
+    if home is not None:
+        return await node_images(home, programs, environment, Path.cwd())
+    return await connect(programs, environment, Path.cwd())
+
+
+@dataclass(slots=True)
+class _Run:
+    """One session, from its start to its end."""
+
+    asked: Asked
+    ref: ObjectRef
+    reached: Reached
+    session: SyncSession
+    face: Face
+    clock: Clock
+    _batches: set[asyncio.Task[None]] = field(default_factory=set)
+    _told: set[str] = field(default_factory=set)
+    _over: bool = False
+    """Everything is put back, or nothing was touched."""
+
+    def parting(self) -> str:
+        """What is to be said when it is left at once."""
+        if self._over:
+            return ""
+        ref = self.ref
+        return (
+            f"left at once: `kindling sync --restore -d {ref.kind.lower()}/{ref.name} "
+            f"-n {ref.namespace}` puts {display_name(ref)} back, and so does the next session"
+        )
+
+    async def to_its_end(self, wish: Leaving) -> int:
+        """The whole session; its exit code."""
+        if not await _unless(wish, self.session.start()):
+            self.face.remark("interrupted at its start; putting everything back")
+            await self._stop()
+            return InterruptError.exit_code
+        if self.asked.once:
+            return await self._once()
+        try:
+            whole = await self._follow(wish)
+        except BaseException:
+            await self._stop()
+            raise
+        if not self.face.deaf:
+            self.face.remark(f"putting {display_name(self.ref)} back (Ctrl-C again leaves at once)")
+        code = await self._stop()
+        return code if whole else InterruptError.exit_code
+
+    async def _once(self) -> int:
+        """Everything was brought by the start."""
+        outcome = await self.session.changed((), rescan=True)
+        self._judge(outcome)
+        self.face.settle()
+        await self.session.stop(restore=False)
+        self._over = True
+        called = f"{self.ref.kind.lower()}/{self.ref.name} -n {self.ref.namespace}"
+        self.face.remark(
+            f"what was brought stays; `kindling sync --restore -d {called}` puts back what was"
+        )
+        return 0 if outcome.ok else 1
+
+    async def _follow(self, wish: Leaving) -> bool:
+        """Keep the containers equal until somebody wants it to end; whether nothing was cut off.
+
+        Raises:
+            KindlingError: It cannot go on.
+        """
+        from kindling.files.watching import Watcher
+
+        async with AsyncExitStack() as stack:
+            watcher = await stack.enter_async_context(Watcher(self.clock))
+            roots = self.session.roots()
+            await watcher.watch(roots)
+            for warning in watcher.warnings:
+                self.face.remark(warning, warning=True)
+
+            async def changed(
+                paths: Collection[str], *, rescan: bool = False, since: float = 0.0
+            ) -> None:
+                batch = asyncio.create_task(self._batch(paths, rescan, since))
+                self._batches.add(batch)
+                batch.add_done_callback(self._batches.discard)
+
+            keeper = Keeper(
+                root=self.asked.source.root,
+                batches=watcher.batches(),
+                changed=changed,
+                known=self.session.known,
+                clock=self.clock,
+                remark=self.face.remark,
+                pause=self.asked.debounce,
+            )
+            # What was saved between the first look and the watch was seen by neither.
+            await changed((), rescan=True)
+            keeping = asyncio.create_task(keeper.run(), name="keep")
+            work = {keeping, asyncio.create_task(self.session.follow(None), name="follow")}
+            if self.asked.logs:
+                work.add(asyncio.create_task(self._logs(), name="logs"))
+            ending = asyncio.create_task(wish.wait(), name="end")
+            try:
+                while not wish.asked:
+                    waiting = {ending, *work, *self._batches}
+                    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    for one in done - {ending}:
+                        work.discard(one)
+                        one.result()
+                    if (now := self.session.roots()) != roots:
+                        roots = now
+                        await watcher.watch(roots)
+                keeper.ending.set()
+                return await self._finish({keeping})
+            finally:
+                rest = {ending, keeping, *work, *self._batches}
+                for one in rest:
+                    one.cancel()
+                await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _finish(self, keeping: set[asyncio.Task[None]]) -> bool:
+        """Let what is pending and under way come to its end; whether it did in time."""
+        end = self.clock.monotonic() + _LAST_BATCHES
+        while unfinished := {one for one in (*keeping, *self._batches) if not one.done()}:
+            left = end - self.clock.monotonic()
+            if left <= 0:
+                return False
+            await asyncio.wait(unfinished, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
+    async def _batch(self, paths: Collection[str], rescan: bool, since: float) -> None:
+        """One batch; what goes wrong with it is told, and the session goes on."""
+        try:
+            outcome = await self.session.changed(paths, rescan=rescan, since=since)
+        except KindlingError as error:
+            self.face.tell(Remark(error.message, True, error.details, error.hint))
+        else:
+            self._judge(outcome)
+        self.face.settle()
+
+    def _judge(self, outcome: Outcome) -> None:
+        """Say what came of a change where that is not what was wanted."""
+        match outcome.action:
+            case Action.DONE:
+                self._told.clear()
+            case Action.REBUILD:
+                self.face.remark(
+                    f"this cannot be carried; the image has to be rebuilt: {outcome.why}",
+                    warning=True,
+                )
+            case Action.REPORT:
+                self.face.remark(outcome.why, warning=True)
+            case Action.RETRY | Action.WAIT:
+                if outcome.why not in self._told:
+                    self._told.add(outcome.why)
+                    self.face.remark(f"{outcome.why}; it is tried again", warning=True)
+
+    async def _logs(self) -> None:
+        """What the pods say, of pods that come as well. That it cannot be read ends no session."""
+        from kindling.engine.environments import podlines
+
+        def show(line: podlines.Line) -> None:
+            _, pod, container = line.stream.split("/", 2)
+            self.face.log(pod, container, line.text)
+
+        source = podlines.Source(self.ref.name, self.ref, self.asked.container)
+        try:
+            await podlines.follow(
+                self.reached.cluster, (source,), show, self.clock, since=1.0, tail=0
+            )
+        except KindlingError as error:
+            self.face.tell(Remark(error.message, True, error.details, error.hint))
+        await asyncio.Event().wait()
+
+    async def _stop(self) -> int:
+        """Put everything back and say so."""
+        self.face.settle()
+        released = await self.session.stop(decide=self._decide())
+        self._over = True
+        self.face.tell(released)
+        return 0 if released.exact else 1
+
+    def _decide(self) -> Decide:
+        from kindling.cli.sync_restore import Wish, decide_by
+
+        return decide_by(Wish.KEEP if self.face.deaf else Wish.ASK, self.face)
+
+
+async def _unless(wish: Leaving, work: Awaitable[None]) -> bool:
+    """Do it, unless somebody wants the session to end; whether it was done."""
+    task = asyncio.ensure_future(work)
+    ending = asyncio.ensure_future(wish.wait())
+    try:
+        await asyncio.wait({task, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+            return True
+        return False
+    finally:
+        for one in (task, ending):
+            one.cancel()
+        await asyncio.gather(task, ending, return_exceptions=True)
