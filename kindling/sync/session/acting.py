@@ -16,9 +16,9 @@ from kindling.sync.agent.frames import Status
 from kindling.sync.protocol import Clock, Container, Link
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.runtimes.runtime import Mode
-from kindling.sync.session.effects import effect, ended, target
+from kindling.sync.session.effects import effect, target
 
-__all__ = ["GRACE", "Deed", "How", "acts", "last_words", "lives", "restart", "signal", "signals"]
+__all__ = ["GRACE", "Deed", "How", "acts", "last_words", "restart", "signal", "signals"]
 
 _FIRST_LOOK = 0.02
 _LONGEST_LOOK = 0.25
@@ -78,27 +78,8 @@ async def restart(link: Link, clock: Clock, grace: float = GRACE) -> Deed:
     return Deed(how, "restart", clock.monotonic() - began, status)
 
 
-async def lives(link: Link, status: Status, settle: float, clock: Clock) -> Status | None:
-    """Watch a program that was just started, until it has settled.
-
-    None: it lives, or another start came in between; else how it ended.
-    """
-    until = clock.monotonic() + settle
-    pause = _FIRST_LOOK
-    while True:
-        now = await link.status()
-        if now is None or now.generation != status.generation:
-            return None
-        if not now.running:
-            return now
-        if clock.monotonic() >= until:
-            return None
-        await clock.sleep(pause)
-        pause = min(pause * 2, _LONGEST_LOOK)
-
-
-async def last_words(cluster: Cluster, container: Container, status: Status) -> tuple[str, ...]:
-    """What a program said before it ended: the last lines of the container's log."""
+async def last_words(cluster: Cluster, container: Container) -> tuple[str, ...]:
+    """The last lines of the container's log."""
     lines: list[str] = []
     try:
         async for line in cluster.logs(
@@ -107,7 +88,7 @@ async def last_words(cluster: Cluster, container: Container, status: Status) -> 
             lines.append(line)
     except ClusterError as problem:
         lines.append(f"(its log cannot be read: {problem.message})")
-    return (*lines, f"It ended with {ended(status.last)}.")
+    return tuple(lines)
 
 
 def acts(strategy: Strategy) -> bool:

@@ -60,6 +60,14 @@ class Artefact:
         self._had.update(new)
         return tuple(sorted(changed))
 
+    async def move(self, place: str) -> None:
+        """It lands on another place, before it was brought to any."""
+        self.place = place
+        self.tree = EMPTY
+        self._had.clear()
+        if self._output is not None:
+            await self.read(self._output)
+
     def part(self, places: Iterable[str]) -> TreeManifest:
         return part_of(dict(self.tree.entries), places)
 
@@ -67,6 +75,9 @@ class Artefact:
         assert self._output is not None
         inner = place[len(self.place) + 1 :]
         return self._output / inner if inner else self._output
+
+    def excluded(self, place: str) -> bool:  # noqa: ARG002
+        return False
 
     async def again(self, place: str) -> None:  # noqa: ARG002
         assert self._output is not None

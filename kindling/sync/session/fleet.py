@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field
 
-from kindling.sync.protocol import Clock, Container
+from kindling.errors import ClusterError
+from kindling.sync.protocol import Clock, Container, Link
 from kindling.sync.session.acting import Deed
 from kindling.sync.session.latest import Latest
 from kindling.sync.session.replica import Connect, Replica
@@ -36,6 +37,7 @@ class Member:
     tries: int = 0
     problem: str = ""
     """Why it could not be reached when it was last tried."""
+    error: ClusterError | None = None
     hopeless: bool = False
     """It will never work in this container as it is."""
     acting: Latest[Deed] = field(default_factory=Latest)
@@ -55,11 +57,20 @@ class Fleet:
     members: dict[tuple[str, str, str], Member] = field(default_factory=dict)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Somebody came, or was left behind."""
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
+    """The workload was taken anew: its containers are to be followed from the beginning."""
+    ready: dict[Container, Link] = field(default_factory=dict)
+    """Links that were made before their containers were met."""
+    busy: float = 0.0
+    """When something was last brought."""
     _known: set[str] = field(default_factory=set)
     """Pods that were seen before, by uid."""
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members.values()))
+
+    def __contains__(self, member: object) -> bool:
+        return any(one is member for one in self.members.values())
 
     def __len__(self) -> int:
         return len(self.members)
@@ -90,6 +101,7 @@ class Fleet:
                 why = "container restarted" if again else "new pod"
             self._known.add(container.pod_uid or container.pod)
             replica = Replica(container, self.connect, self.clock, self.mirror)
+            replica.link = self.ready.pop(container, None)
             self.members[key] = Member(replica, why)
             self.changed.set()
         for member in leaving:
@@ -107,6 +119,8 @@ class Fleet:
         members, self.members = list(self.members.values()), {}
         for member in members:
             await member.replica.lost()
+        while self.ready:
+            await self.ready.popitem()[1].close()
 
 
 async def patiently(

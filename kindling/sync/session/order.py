@@ -34,6 +34,8 @@ class Order:
     everything: bool = True
     """At its start a container gets all that the steps cover. False: what `SyncSession.changed`
     has named since the session began (or since `SyncSession.rebuilt`), and nothing else."""
+    exclude: tuple[str, ...] = ()
+    """Patterns as in `.dockerignore`, relative to the context's root."""
     name: str = ""
     """The session's name, of the letters a Kubernetes name may have; empty: made from the
     workload's."""

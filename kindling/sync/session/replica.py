@@ -71,6 +71,10 @@ class Wanted(Contents, Protocol):
         in it should not be."""
         ...
 
+    def excluded(self, place: str) -> bool:
+        """Is the place left to the container, whoever put it there?"""
+        ...
+
     async def again(self, place: str) -> None:
         """Look at the source of this place again: it is not what was said of it."""
         ...
@@ -219,13 +223,15 @@ class Replica:
         else:
             want = wanted.part(places)
             there = part_of(known, places, want)
-        batch = difference(
-            want,
-            there,
-            had=wanted.had,
-            mirror=self.mirror,
-            excluded=unsteady.__contains__ if unsteady else _none,
-        )
+        leave = unsteady.__contains__ if unsteady else _none
+        if self.mirror:
+
+            def leave(path: str) -> bool:
+                return path in unsteady or wanted.excluded(path)
+
+        # Of what was wanted at any time, what is there is enough.
+        had = [path for path in there.entries if path in wanted.had]
+        batch = difference(want, there, had=had, mirror=self.mirror, excluded=leave)
         sent = Sent(0, 0, 0.0)
         if batch:
             sent = await link.apply(self.routes.batch(batch), Through(self.routes, wanted))

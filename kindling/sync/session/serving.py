@@ -39,8 +39,12 @@ class Served:
     """None: it was left behind before it answered."""
     brought: Brought = field(default_factory=Brought)
     deed: Deed | None = None
-    ran: int = 0
-    """How many commands were run."""
+    fresh: bool = False
+    """It was behind, and is caught up by this."""
+
+    @property
+    def went_well(self) -> bool:
+        return self.answer is not None and self.answer.outcome is Outcome.DONE
 
 
 @dataclass(slots=True)
@@ -54,7 +58,9 @@ class Service:
     strategy: Strategy
     log: Callable[[str], None] | None = None
 
-    async def bring(self, served: Served, places: Sequence[str] | None, *, least: bool) -> bool:
+    async def bring(
+        self, served: Served, places: Sequence[str] | None, *, least: bool = False
+    ) -> bool:
         """Bring files: these places by what is known; where `places` is None, or the member is
         behind, what differs by the container's own word. False: `served.answer` says why not."""
         member = served.member
@@ -68,25 +74,28 @@ class Service:
                     if member.behind or replica.known is None:
                         wish = missed if least else None
                         got = await replica.catch_up(self.wanted(), wish, least=least)
+                        served.fresh = True
                     else:
                         got = await replica.bring(self.wanted(), missed)
                     member.behind = False
                     served.brought = served.brought + got
         except CannotCarryError as problem:
             member.hopeless = member.behind = True
+            member.error = problem
             served.answer = self._answer(member, Outcome.CANNOT, problem)
             return False
         except ClusterError as problem:
             member.behind = True
-            outcome = await self._fate(member.container)
-            served.answer = self._answer(member, outcome, problem, TRIES)
+            member.error = problem
+            outcome, tries = await self._fate(member.container)
+            served.answer = self._answer(member, outcome, problem, tries)
             return False
         except BaseException:
             # Cut off midway: what arrived is not known.
             member.behind = True
             replica.doubtful = True
             raise
-        member.tries, member.problem, member.hopeless = 0, "", False
+        member.tries, member.problem, member.error, member.hopeless = 0, "", None, False
         served.answer = self._answer(member, Outcome.DONE)
         return True
 
@@ -107,14 +116,13 @@ class Service:
                 code = await link.run(step.argv, folder="/", log=line, timeout=_COMMAND_LIMIT)
             except LinkLostError as problem:
                 member.behind = True
-                outcome = await self._fate(member.container)
-                served.answer = self._answer(member, outcome, problem)
+                outcome, tries = await self._fate(member.container)
+                served.answer = self._answer(member, outcome, problem, tries)
                 return False
             except ClusterError as problem:
                 text = f"`{said}` cannot be run: {problem.message}"
                 self._failed(served, text, (*last,), problem.hint)
                 return False
-            served.ran += 1
             if code != 0:
                 self._failed(served, f"`{said}` ended with exit code {code}", (*last,))
                 return False
@@ -129,8 +137,8 @@ class Service:
             served.deed = await member.acting.run(lambda: self._act(member))
         except ClusterError as problem:
             member.behind = member.behind or isinstance(problem, LinkLostError)
-            outcome = await self._fate(member.container)
-            served.answer = self._answer(member, outcome, problem)
+            outcome, tries = await self._fate(member.container)
+            served.answer = self._answer(member, outcome, problem, tries)
 
     async def _act(self, member: Member) -> Deed:
         link = await member.replica.linked()
@@ -138,30 +146,31 @@ class Service:
             return await acting.signal(link, self.strategy, self.clock)
         return await acting.restart(link, self.clock)
 
-    async def _fate(self, container: Container) -> Outcome:
-        """What became of a container that could not be served."""
+    async def _fate(self, container: Container) -> tuple[Outcome, int]:
+        """What became of a container that could not be served, and what that counts for: an API
+        server that is away says nothing about the container."""
         ref = ObjectRef("v1", "Pod", container.pod, container.namespace)
         try:
             pod = await self.cluster.get(ref)
         except NotFoundError:
-            return Outcome.ENDED
+            return Outcome.ENDED, 1
         except ClusterError:
-            return Outcome.CUT_OFF
+            return Outcome.CUT_OFF, 1
         metadata = pod["metadata"]
         if metadata.get("deletionTimestamp") or (
             container.pod_uid and metadata.get("uid") != container.pod_uid
         ):
-            return Outcome.ENDED
+            return Outcome.ENDED, 1
         for status in (pod.get("status") or {}).get("containerStatuses") or ():
             if status.get("name") != container.name:
                 continue
             state = status.get("state") or {}
             waiting = state.get("waiting") or {}
             if waiting.get("reason") == "CrashLoopBackOff":
-                return Outcome.CRASHING
+                return Outcome.CRASHING, 1
             if "running" not in state or status.get("containerID") != container.id:
-                return Outcome.ENDED
-        return Outcome.CUT_OFF
+                return Outcome.ENDED, 1
+        return Outcome.CUT_OFF, TRIES
 
     def _failed(
         self, served: Served, text: str, details: tuple[str, ...] = (), hint: str = ""

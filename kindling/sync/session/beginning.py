@@ -1,0 +1,271 @@
+"""How a session begins: what runs in the containers, and what follows from it. Nothing is touched.
+
+The first container that runs is looked at through a link that needs nothing of its pod. Where there
+is no such link (no shell in the image), what the pod template and the image say has to do, and the
+agent is mounted.
+"""
+
+from __future__ import annotations
+
+import platform
+import posixpath
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from kindling.errors import ClusterError, UsageError
+from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import ForbiddenError, NotFoundError
+from kindling.kube.protocol import Cluster, Object, PodSource
+from kindling.objects.identity import display_name
+from kindling.sync.notices import Remark, Tell
+from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
+from kindling.sync.runtimes.build import Machine
+from kindling.sync.runtimes.detect import Detection
+from kindling.sync.runtimes.frontend import document_root
+from kindling.sync.runtimes.plan import Strategy, plan
+from kindling.sync.session.looking import Seen, find_program, look, seen_from
+from kindling.sync.session.order import Order
+from kindling.sync.session.sourced import source_of_plan
+from kindling.sync.source.tree import SourceTree
+from kindling.sync.template.patch import chosen, read_only
+from kindling.sync.template.session import Session
+from kindling.sync.workload.argv import ImageConfig, find_argv
+from kindling.sync.workload.choosing import Wanted, choose
+
+__all__ = ["Beginning", "Images", "begin", "destination_of", "landing_place", "present"]
+
+Images = Callable[[str], Awaitable[ImageConfig | None]]
+"""What an image says of its command, by its name or id, where someone here knows it."""
+
+_LOOK_AGAIN = 0.5
+_PATIENCE = 120.0
+_SAY_AFTER = 3.0
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What was found, and what will be done."""
+
+    source: SourceTree
+    strategy: Strategy
+    detection: Detection
+    seen: Seen
+    machine: Machine
+    patch: bool
+    """The pod template has to be changed: to supervise, for a folder that can be written, or since
+    the agent comes into the container in no other way."""
+    argv: tuple[str, ...] = ()
+    """What is to be supervised; empty where nothing is, or it is not known."""
+    writable: tuple[str, ...] = ()
+    place: str | None = None
+    """Where an artefact lands; None where there is none, or no way to look for it yet."""
+    linked: tuple[Container, Link] | None = None
+    """A link that can go on being used."""
+
+
+async def begin(
+    order: Order,
+    cluster: Cluster,
+    connect: Callable[[Container], Awaitable[Link]],
+    clock: Clock,
+    tell: Tell,
+    images: Images | None = None,
+) -> Beginning:
+    """Look at everything and plan.
+
+    Raises:
+        UsageError: What was asked cannot be.
+        ClusterError: The cluster does not answer, or no container runs.
+    """
+    source = await SourceTree.open(order.context, order.steps, exclude=order.exclude)
+    workload = await cluster.get(order.workload)
+    template = workload["spec"]["template"]
+    manifest = chosen(template, order.container)
+    remotes = [sync.remote for sync in source.syncs if not sync.single]
+    if order.mirror and "/" in remotes:
+        raise UsageError(
+            "A mirror of `/` would take the container's own programs away",
+            hint="Sync to a folder of its own, such as `/app`.",
+        )
+    writable = read_only(template, manifest, remotes)
+    container = await _first(order, cluster, clock, tell)
+    link: Link | None = None
+    try:
+        link = await connect(container)
+    except CannotCarryError:
+        if not order.overrides.restart:
+            tell(Remark("The image has no shell: the agent is mounted, for which new pods come"))
+    try:
+        return await _planned(order, cluster, source, container, manifest, link, images, writable)
+    except BaseException:
+        if link is not None:
+            await link.close()
+        raise
+
+
+async def _planned(
+    order: Order,
+    cluster: Cluster,
+    source: SourceTree,
+    container: Container,
+    manifest: Object,
+    link: Link | None,
+    images: Images | None,
+    writable: tuple[str, ...],
+) -> Beginning:
+    image_id = await _image_id(cluster, container)
+    problem: UsageError | None = None
+    argv: tuple[str, ...] = ()
+    try:
+        found = await find_argv(manifest, image_config=images, image_id=image_id, link=link)
+        argv = found.words
+    except UsageError as error:
+        problem = error
+    seen = seen_from(argv) if link is None else await look(link)
+    machine = await machine_of(cluster, container, link)
+    project = await source_of_plan(source)
+    detection = seen.detected(project.files)
+    strategy = plan(detection, order.overrides, source=project, machine=machine, here=here())
+    if strategy.patches and problem is not None:
+        raise problem
+    if strategy.leaves:
+        source = await SourceTree.open(
+            order.context, order.steps, exclude=order.exclude, leaves=strategy.leaves
+        )
+    place: str | None = None
+    if not strategy.carries_sources and link is not None:
+        place = await landing_place(detection, strategy, seen, destination_of(source), link)
+    patch = strategy.patches or bool(writable) or link is None
+    linked = None
+    if link is not None:
+        if patch:
+            await link.close()
+        else:
+            linked = (container, link)
+    return Beginning(
+        source,
+        strategy,
+        detection,
+        seen,
+        machine,
+        patch,
+        argv if strategy.patches or strategy.fallback is not None else (),
+        writable,
+        place,
+        linked,
+    )
+
+
+async def root_of(link: Link, detection: Detection) -> str:
+    """The document root of a web server, as its configuration says."""
+    server = detection.runtime.key
+    said: list[str] = []
+    if server == "caddy":
+        for path in ("/etc/caddy/Caddyfile", "/etc/Caddyfile"):
+            text = await link.read(path)
+            if text:
+                said.append(text.decode("utf-8", "replace"))
+                break
+    else:
+        try:
+            await link.run([detection.argv[0].split(":")[0] or "nginx", "-T"], log=said.append)
+        except ClusterError:
+            said.clear()
+    return document_root(server, "\n".join(said))
+
+
+async def landing_place(
+    detection: Detection, strategy: Strategy, seen: Seen, destination: str, link: Link
+) -> str:
+    """The place that an artefact lands on."""
+    if strategy.frontend is not None:
+        return (await root_of(link, detection)).strip("/")
+    to = strategy.place
+    if to is None or not to.path:
+        return destination
+    if not to.search:
+        return seen.absolute(to.path).strip("/")
+    found = await find_program(link, seen, to.path)
+    return (found or posixpath.join("/", destination, to.path)).strip("/")
+
+
+def destination_of(source: SourceTree) -> str:
+    """The place of the first destination."""
+    return source.syncs[0].remote.strip("/") if source.syncs else ""
+
+
+def here() -> Machine:
+    """This machine, in Go's words."""
+    name = platform.machine().lower()
+    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
+    system = "darwin" if sys.platform == "darwin" else "linux"
+    return Machine(system, arch.get(name, name))
+
+
+async def machine_of(cluster: Cluster, container: Container, link: Link | None) -> Machine:
+    """What the container runs on: the agent knows, or the node says."""
+    if link is not None and link.machine:
+        return Machine("linux", _MACHINES.get(link.machine, link.machine))
+    if container.node:
+        try:
+            node = await cluster.get(ObjectRef("v1", "Node", container.node))
+        except (NotFoundError, ForbiddenError):
+            return here()
+        info = (node.get("status") or {}).get("nodeInfo") or {}
+        if info.get("architecture"):
+            return Machine(str(info.get("operatingSystem", "linux")), str(info["architecture"]))
+    return replace(here(), os="linux")
+
+
+async def present(order: Order, cluster: Cluster, now: float) -> tuple[Container, ...]:
+    """The chosen container of every pod that runs just now, whoever has the workload."""
+    workload = await cluster.get(order.workload)
+    name = str(chosen(workload["spec"]["template"], order.container)["name"])
+    uid = workload["metadata"].get("uid")
+    sets: Sequence[Object] = ()
+    if order.workload.kind == "Deployment":
+        listing = await cluster.list("apps/v1", "ReplicaSet", namespace=order.workload.namespace)
+        sets = [
+            one
+            for one in listing.items
+            if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())
+        ]
+    pods = await cluster.pods_of(PodSource((order.workload,)))
+    wanted = Wanted(Session("", "", "", "", container=name, agent=""), patched=False)
+    found = choose(workload, sets, pods, wanted, datetime.fromtimestamp(now, UTC))
+    return found.containers
+
+
+async def _first(order: Order, cluster: Cluster, clock: Clock, tell: Tell) -> Container:
+    """A container that runs; waited for, for a while."""
+    began = clock.monotonic()
+    said = False
+    while True:
+        containers = await present(order, cluster, clock.time())
+        if containers:
+            return containers[0]
+        waited = clock.monotonic() - began
+        if waited > _SAY_AFTER and not said:
+            said = True
+            tell(Remark(f"Waiting for a container of {display_name(order.workload)} to run"))
+        if waited > _PATIENCE:
+            raise ClusterError(
+                f"No container of {display_name(order.workload)} runs",
+                hint="Look at its pods: `kubectl describe` says what keeps them. A workload that "
+                "is scaled to zero has none.",
+            )
+        await clock.sleep(_LOOK_AGAIN)
+
+
+async def _image_id(cluster: Cluster, container: Container) -> str:
+    try:
+        pod = await cluster.get(ObjectRef("v1", "Pod", container.pod, container.namespace))
+    except NotFoundError:
+        return ""
+    for status in (pod.get("status") or {}).get("containerStatuses") or ():
+        if status.get("name") == container.name:
+            return str(status.get("imageID") or "")
+    return ""

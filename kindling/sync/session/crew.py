@@ -1,0 +1,406 @@
+"""A session at work: the workload in its hands, its replicas, and what is done for each change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from kindling.errors import ClusterError, ExecutionError
+from kindling.lang.declared import RunStep
+from kindling.objects.identity import display_name
+from kindling.sync.notices import Acted, Carried, Reached, Remark, Tell
+from kindling.sync.protocol import Clock
+from kindling.sync.rules.decision import Carry, decide
+from kindling.sync.rules.failures import Action, settle
+from kindling.sync.runtimes.plan import Strategy
+from kindling.sync.runtimes.runtime import Check, Mode
+from kindling.sync.session.acting import How
+from kindling.sync.session.artefact import Artefact
+from kindling.sync.session.beginning import Beginning, destination_of, landing_place
+from kindling.sync.session.building import Builder
+from kindling.sync.session.fleet import Fleet, Member, patiently
+from kindling.sync.session.order import Order, Outcome
+from kindling.sync.session.replica import Wanted
+from kindling.sync.session.serving import Served, Service, acted
+from kindling.sync.session.sourced import Sourced
+from kindling.sync.session.watching import Deaths
+from kindling.sync.trees.manifest import Kind, shown
+from kindling.sync.workload.hold import Hold
+
+__all__ = ["Crew", "Take", "Task"]
+
+Take = Callable[[Strategy], Awaitable[Hold]]
+"""Takes the workload as a strategy needs it."""
+
+_NAMES = 3
+_SETTLED = 30.0
+"""How long a container that is still to come is waited for at the start, once others are there."""
+_PATIENCE = 180.0
+_TICK = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A change to be brought to all containers."""
+
+    places: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    """Paths of the source."""
+    commands: tuple[RunStep, ...] = ()
+    since: float = 0.0
+    rescan: bool = False
+    """Look at what the containers hold, too."""
+
+    def joined(self, other: Task) -> Task:
+        """Both in one."""
+        return Task(
+            tuple(dict.fromkeys((*self.places, *other.places))),
+            tuple(dict.fromkeys((*self.changed, *other.changed))),
+            tuple(dict.fromkeys((*self.commands, *other.commands))),
+            min(self.since or other.since, other.since),
+            self.rescan or other.rescan,
+        )
+
+
+class Crew:
+    """What `SyncSession` works with. Nothing is touched before `engage`."""
+
+    def __init__(
+        self,
+        order: Order,
+        beginning: Beginning,
+        source: Sourced,
+        service: Service,
+        fleet: Fleet,
+        take: Take,
+        builder: Builder | None,
+        clock: Clock,
+        tell: Tell,
+    ) -> None:
+        self.order = order
+        self.hold: Hold | None = None
+        self.fleet = fleet
+        self.service = service
+        self.deaths = Deaths(service, tell, clock)
+        self.touched: set[str] = set()
+        """Places that changed during the session (`Order.everything` False)."""
+        self.owed: tuple[RunStep, ...] = ()
+        """Commands that failed, and run again with the next change."""
+        self.engaged = asyncio.Event()
+        self._beginning = beginning
+        self._source = source
+        self._take = take
+        self._builder = builder
+        self._artefact: Artefact | None = None
+        self._clock = clock
+        self._tell = tell
+        self._fatal: frozenset[str] = frozenset()
+        """The source's files as they were when they ended a program that nothing supervises."""
+        service.wanted = self.wanted
+
+    @property
+    def strategy(self) -> Strategy:
+        return self.service.strategy
+
+    @property
+    def builds(self) -> bool:
+        return self._builder is not None
+
+    def wanted(self) -> Wanted:
+        return self._artefact if self._artefact is not None else self._source
+
+    # Beginning ------------------------------------------------------------------------------------
+
+    async def engage(self) -> None:
+        """Take the workload, and bring all to every container that there is."""
+        self.hold = await self._take(self.strategy)
+        await self.reach(first=True)
+        self.engaged.set()
+
+    async def reach(self, *, first: bool = False) -> None:
+        """Wait until the containers that are to come are there, and hold what they should."""
+        hold = self._held()
+        containers = hold.containers()
+        coming = asyncio.ensure_future(anext(containers))
+        last = self._clock.monotonic()
+        try:
+            while True:
+                if coming.done():
+                    await self.fleet.meet(coming.result(), first=first)
+                    coming = asyncio.ensure_future(anext(containers))
+                    await asyncio.gather(*(self.mend(one) for one in self.fleet.behind))
+                    last = self._clock.monotonic()
+                    continue
+                self._give_up(last)
+                if self.fleet.equal and not self.fleet.behind:
+                    waited = self._clock.monotonic() - last
+                    stuck = any(trouble.hopeless for trouble in hold.troubles)
+                    if hold.complete or stuck or waited > _SETTLED:
+                        return
+                elif self.fleet.behind:
+                    await asyncio.gather(*(self.mend(one) for one in self.fleet.behind))
+                tick = asyncio.ensure_future(self._clock.sleep(_TICK))
+                await asyncio.wait({coming, tick}, return_when=asyncio.FIRST_COMPLETED)
+                tick.cancel()
+        finally:
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
+            await containers.aclose()
+
+    def _give_up(self, last: float) -> None:
+        """Raise when waiting longer does not help."""
+        hold = self._held()
+        hopeless = [one for one in self.fleet if one.hopeless]
+        if hopeless and len(hopeless) == len(self.fleet):
+            error = hopeless[0].error
+            raise error or ExecutionError(f"{hopeless[0].container}: {hopeless[0].problem}")
+        stuck = [one for one in hold.troubles if one.hopeless]
+        waited = self._clock.monotonic() - last
+        if not self.fleet.equal and (stuck or waited > _PATIENCE):
+            reasons = [*(one.summary for one in stuck), *hold.waiting]
+            reasons += [f"{one.container}: {one.problem}" for one in self.fleet.behind]
+            raise ExecutionError(
+                f"No container of {display_name(hold.ref)} can be reached",
+                details=tuple(dict.fromkeys(reasons)),
+            )
+
+    # Catching up ----------------------------------------------------------------------------------
+
+    async def mend(self, member: Member) -> bool:
+        """Catch a container up: its files, its commands, its program. Whether it is equal now."""
+        began = self._clock.monotonic()
+        served, why = Served(member), member.why
+        lean = self._lean
+        places = tuple(sorted(self.touched)) if lean else None
+        try:
+            await self._settle_place(member)
+        except ClusterError as problem:
+            member.problem, member.error = problem.message, problem
+            member.tries += 1
+            return False
+        if not await self.service.bring(served, places, least=lean):
+            member.tries += 1
+            return False
+        if not served.fresh:
+            # Somebody else has done it meanwhile.
+            return True
+        link = member.replica.link
+        size, files = served.brought.size, self._files() if places is None else len(places)
+        seconds = self._clock.monotonic() - began
+        way = link.way if link is not None else ""
+        self._tell(Reached(str(member.container), way, files, size, seconds, why))
+        self._unsteady(served)
+        member.why = ""
+        if served.brought:
+            if not await self.service.run(served, self._commands_of_start()):
+                return True
+            if self._state() == self._fatal:
+                text = f"{member.container}: what was last saved ended its program, so that it is"
+                self._tell(Remark(f"{text} left with the image's until the next save"))
+                return True
+            await self.service.act(served)
+            await self._consider([served])
+        return True
+
+    @property
+    def _lean(self) -> bool:
+        """Only what changed is brought, and nothing else is looked at."""
+        return not self.order.everything and not self.builds
+
+    def _files(self) -> int:
+        return sum(one.kind is not Kind.DIR for one in self.wanted().tree.entries.values())
+
+    def _commands_of_start(self) -> tuple[RunStep, ...]:
+        """What a container needs that just got its files."""
+        source = self._source.source
+        paths = source.entries if self.order.everything else self.changed_paths()
+        found = decide(paths, self.order.steps, source.context, source.entries)
+        return found.commands if isinstance(found, Carry) else ()
+
+    def changed_paths(self) -> set[str]:
+        """The source's paths of all places that changed during the session."""
+        syncs = self._source.source.syncs
+        paths = (sync.source("/" + place) for place in self.touched for sync in syncs)
+        return {path for path in paths if path is not None}
+
+    # A change -------------------------------------------------------------------------------------
+
+    async def bring(self, task: Task) -> Outcome:
+        """Bring a change to all, then let them act."""
+        self.fleet.busy = self._clock.monotonic()
+        if task.rescan:
+            for member in self.fleet:
+                if not member.hopeless:
+                    self.fleet.leave_behind(member, "drift")
+        for member in self.fleet.behind:
+            member.missed.update(task.places)
+        members = [*self.fleet] if task.rescan else self.fleet.equal
+        all_served = [Served(one) for one in members if not one.hopeless]
+        places = tuple(sorted(self.touched)) if task.rescan and self._lean else task.places
+        for served in all_served:
+            served.member.why = ""
+        if len(all_served) == 1:
+            await self._bring(all_served[0], places)
+        elif all_served:
+            jobs = [self._bring(one, places) for one in all_served]
+            for at in await patiently(jobs, self._clock):
+                self.fleet.leave_behind(all_served[at].member, "connection lost")
+        there = [one for one in all_served if one.went_well]
+        self._carried(task, there)
+        for served in there:
+            self._unsteady(served)
+        await asyncio.gather(*(self._rest(one, task.commands) for one in there))
+        await self._consider(there)
+        for one in self.fleet.behind:
+            self.fleet.leave_behind(one, "connection lost", one.problem)
+        return self._outcome(task, all_served)
+
+    async def _bring(self, served: Served, places: Sequence[str]) -> None:
+        await self.service.bring(served, places, least=self._lean)
+
+    async def _rest(self, served: Served, commands: Sequence[RunStep]) -> None:
+        if not served.brought and not commands:
+            return
+        if await self.service.run(served, commands):
+            await self.service.act(served)
+
+    def _carried(self, task: Task, there: Sequence[Served]) -> None:
+        brought = [one.brought for one in there if one.brought]
+        if not brought:
+            return
+        entries = self._source.source.entries
+        names = task.changed or tuple(task.places)
+        gone = sum(name not in entries for name in task.changed)
+        seconds = self._clock.monotonic() - task.since
+        count = len(names) or max(one.operations for one in brought)
+        size = max(one.size for one in brought)
+        told = tuple(shown(name) for name in names[:_NAMES])
+        self._tell(Carried(told, count, gone, size, len(there), seconds))
+
+    def _unsteady(self, served: Served) -> None:
+        for place in served.brought.unsteady:
+            text = f"`{shown(place)}` did not stop changing while it was read"
+            self._tell(Remark(f"{text}; it is brought when it rests", warning=True))
+
+    def _outcome(self, task: Task, all_served: Sequence[Served]) -> Outcome:
+        answers = [one.answer for one in all_served if one.answer is not None]
+        verdict = settle(answers)
+        left = [one for one in self.fleet.behind if not one.hopeless]
+        action, why = verdict.action, verdict.why
+        if action is Action.DONE and left:
+            action, why = Action.RETRY, f"{left[0].container} is caught up later"
+        self.owed = task.commands if verdict.owed else ()
+        deed = acted([one.deed for one in all_served if one.deed is not None])
+        return Outcome(
+            action,
+            why,
+            verdict.kind,
+            max((one.brought.operations for one in all_served), default=0),
+            max((one.brought.size for one in all_served), default=0),
+            len(answers),
+            deed.what if deed is not None else "",
+        )
+
+    # The program ----------------------------------------------------------------------------------
+
+    async def _consider(self, all_served: Sequence[Served]) -> None:
+        """Tell what was done to the programs, and what came of it."""
+        deeds = [(one, one.deed) for one in all_served if one.deed is not None]
+        done = acted([deed for _, deed in deeds])
+        if done is not None:
+            count = sum(deed.how is How.DONE for _, deed in deeds)
+            self._tell(Acted(done.what, done.seconds, count))
+        for served, deed in deeds:
+            if deed.status is not None:
+                self.deaths.started(served.member, deed.status)
+            elif deed.how is How.ENDED:
+                self._fatal = self._state()
+                text = f"{served.member.container}: the program ended at {deed.what}"
+                self._tell(Remark(f"{text}; its container starts anew", warning=True))
+        idle = [deed for _, deed in deeds if deed.how in (How.NO_EFFECT, How.NO_TARGET)]
+        if idle:
+            await self._fall_back(idle[0].what, idle[0].how)
+
+    async def _fall_back(self, what: str, how: How) -> None:
+        """A signal is of no use here: supervise, where that is the way out."""
+        strategy = self.strategy
+        why = f"{what} had no effect within {max(1, strategy.settle)} s"
+        if how is How.NO_TARGET:
+            why = f"no process of {strategy.runtime.label} was found to send {what} to"
+        if strategy.fallback is not Mode.SUPERVISE or not self._beginning.argv:
+            self._tell(Remark(f"{why}: the files are there, and may not be in use", warning=True))
+            return
+        self._tell(Remark(f"{why}: from now on the program is supervised, and started anew"))
+        self.service.strategy = replace(
+            strategy,
+            mode=Mode.SUPERVISE,
+            signal="",
+            check=Check.NEW_PROCESS,
+            fallback=None,
+            says=f"supervise and restart ({why})",
+        )
+        hold = self._held()
+        await self.fleet.close()
+        await hold.release(fresh=False)
+        self.hold = await self._take(self.strategy)
+        self.fleet.renewed.set()
+        await self.reach()
+
+    def _state(self) -> frozenset[str]:
+        entries = self.wanted().tree.entries.items()
+        return frozenset(f"{path}:{one.digest}{one.target}" for path, one in entries)
+
+    # Builds ---------------------------------------------------------------------------------------
+
+    async def build_and_bring(self, task: Task) -> Outcome:
+        """Build, and bring what came of it. A build that fails changes nothing over there."""
+        builder = self._builder
+        assert builder is not None
+        built = await builder.build()
+        self._tell(built)
+        if not built.ok or builder.output is None:
+            return Outcome(Action.REPORT, "the build failed", built=False)
+        if self._artefact is None:
+            place = self._beginning.place
+            self._artefact = Artefact(
+                destination_of(self._source.source) if place is None else place,
+                folder=builder.job.folder,
+            )
+        places = await self._artefact.read(builder.output)
+        if not self.engaged.is_set():
+            await self.engage()
+            return Outcome(Action.DONE, places=len(places), built=True)
+        outcome = await self.bring(replace(task, places=places))
+        return replace(outcome, built=True)
+
+    async def _settle_place(self, member: Member) -> None:
+        """Find out where the artefact belongs, where that could not be looked for before."""
+        found, artefact = self._beginning, self._artefact
+        if found.place is not None or artefact is None:
+            return
+        link = await member.replica.linked()
+        place = await landing_place(
+            found.detection,
+            self.strategy,
+            found.seen,
+            destination_of(self._source.source),
+            link,
+        )
+        self._beginning = replace(found, place=place)
+        await artefact.move(place)
+
+    # ----------------------------------------------------------------------------------------------
+
+    async def close(self) -> None:
+        await self.fleet.close()
+
+    def forget(self) -> None:
+        """New containers have all that changed until now."""
+        self.touched.clear()
+        self.owed = ()
+
+    def _held(self) -> Hold:
+        if self.hold is None:
+            raise ExecutionError("The sync session has not taken its workload")
+        return self.hold

@@ -1,0 +1,311 @@
+"""One workload kept equal to one source tree, for as long as a session lasts.
+
+    start     look at what runs, plan, build where that is needed, take the workload, bring all
+    changed   look at the source, bring what changed to every container, then act
+    follow    containers come, restart and get lost: they are caught up, without a rebuild
+    stop      end the links, give the workload back
+
+`changed` may be called while another call is under way: files go over at once, and the restarts
+and builds of all that came meanwhile become one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import os
+import posixpath
+import socket
+from collections.abc import Callable, Collection, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from kindling.errors import ExecutionError
+from kindling.files.watching import WatchRoot
+from kindling.kube.protocol import Cluster
+from kindling.lang.declared import RunStep
+from kindling.sync.agent.binaries import agent
+from kindling.sync.notices import Found, Released, Remark, Tell
+from kindling.sync.protocol import Clock, Container, Link, ProcessRunner
+from kindling.sync.rules.decision import Carry, Nothing, Rebuild, decide
+from kindling.sync.rules.failures import Action
+from kindling.sync.rules.landing import landings
+from kindling.sync.runtimes.plan import Strategy, lines
+from kindling.sync.session.beginning import Beginning, Images, begin
+from kindling.sync.session.building import Builder, Job
+from kindling.sync.session.crew import Crew, Task
+from kindling.sync.session.fleet import Fleet
+from kindling.sync.session.keeping import Keeping
+from kindling.sync.session.latest import Latest
+from kindling.sync.session.order import Order, Outcome, Report
+from kindling.sync.session.replica import Connect
+from kindling.sync.session.serving import Service
+from kindling.sync.session.sourced import Sourced
+from kindling.sync.template.session import Session
+from kindling.sync.transport.connecting import connect
+from kindling.sync.workload.hold import Hold
+from kindling.sync.workload.records import Records
+from kindling.sync.workload.restoring import Choice, Decide
+from kindling.sync.workload.taking import session_name, take
+
+__all__ = ["SyncSession"]
+
+
+class SyncSession:
+    """See the module. `folder` is a scratch folder of this session; `agents` gives the agent for a
+    machine; `images` tells the command of an image where someone here knows it; `log` gets the
+    lines of builds and commands.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        cluster: Cluster,
+        records: Records,
+        processes: ProcessRunner,
+        clock: Clock,
+        tell: Tell,
+        folder: Path,
+        agents: Callable[[str], bytes] | None = None,
+        images: Images | None = None,
+        log: Callable[[str], None] | None = None,
+        project: str = "",
+        connect: Connect | None = None,
+    ) -> None:
+        self.order = order
+        self.name = order.name or session_name(order.workload)
+        self._cluster = cluster
+        self._records = records
+        self._processes = processes
+        self._clock = clock
+        self._tell = tell
+        self._folder = folder
+        self._agents = agents or agent
+        self._images = images
+        self._log = log
+        self._project = project
+        self._connect = connect or self._linked
+        self._source: Sourced | None = None
+        self._crew: Crew | None = None
+        self._builds: Latest[Outcome] = Latest()
+        self._wishes = Task()
+        self._stopping = asyncio.Event()
+        self._released: Released | None = None
+
+    # What others ask ------------------------------------------------------------------------------
+
+    @property
+    def strategy(self) -> Strategy:
+        """What is done with new files; known once the session has started."""
+        return self._at_work().strategy
+
+    @property
+    def containers(self) -> tuple[Container, ...]:
+        """Those there are now."""
+        return () if self._crew is None else tuple(one.container for one in self._crew.fleet)
+
+    @property
+    def entries(self) -> Mapping[str, str]:
+        """What of the source is synced: path to entry, as `kindling.files.tree` writes them."""
+        return {} if self._source is None else self._source.source.entries
+
+    def roots(self) -> tuple[WatchRoot, ...]:
+        """What is to be watched; it may be another thing after a change of an ignore file."""
+        return () if self._source is None else self._source.source.roots()
+
+    def known(self, path: str) -> bool:
+        """Is the path (relative to the root of the order's context) part of what is synced?"""
+        return self._source is not None and path in self._source.source.entries
+
+    # The session ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin: when it returns, every container that there is holds what it should, unless a
+        build failed, which was told; the next change tries again.
+
+        Raises:
+            KindlingError: It cannot begin; what was touched is put back.
+        """
+        order = self.order
+        began = await begin(
+            order, self._cluster, self._connect, self._clock, self._tell, self._images
+        )
+        strategy = began.strategy
+        source = self._source = Sourced(began.source, mirror=order.mirror)
+        crew = self._crew = self._gather(began, source)
+        remotes = order.destination or ", ".join(sync.remote for sync in began.source.syncs)
+        told = lines(strategy, source=order.source, destination=remotes)
+        runtime, how, watching = told
+        self._tell(Found(runtime, how, watching, strategy.tips, strategy.warnings))
+        for refused in began.source.refused:
+            self._tell(Remark(str(refused), warning=True))
+        if crew.builds:
+            await self._build(Task())
+        else:
+            await crew.engage()
+
+    async def changed(
+        self, paths: Collection[str], *, rescan: bool = False, since: float = 0.0
+    ) -> Outcome:
+        """Bring what changed to every container, and act. `paths` are relative to the root of the
+        order's context, or absolute; `rescan`: look at everything, over there, too. `since` is when
+        the first of it was seen, by the monotonic clock.
+        """
+        source, crew = self._sourced(), self._at_work()
+        since = since or self._clock.monotonic()
+        root = self.order.context.root.as_posix()
+        named = None if rescan else [posixpath.normpath(posixpath.join(root, p)) for p in paths]
+        looked = await source.source.look(named)
+        source.note(looked)
+        for refused in looked.refused:
+            self._tell(Remark(str(refused), warning=True))
+        changed, places = set(looked.changed), set(looked.places)
+        if not self.order.everything:
+            # What changed before the session began is known to the caller alone.
+            changed.update(paths)
+            syncs = source.source.syncs
+            landed = (place for path in paths for place in landings(path, syncs))
+            places.update(place.strip("/") for place in landed)
+        if not changed and not places and not rescan:
+            return Outcome(Action.DONE, "nothing changed")
+        commands: tuple[RunStep, ...] = ()
+        if changed:
+            tree = source.source
+            found = decide(changed, self.order.steps, tree.context, tree.entries, crew.owed)
+            if isinstance(found, Rebuild):
+                return Outcome(Action.REBUILD, found.why)
+            if isinstance(found, Nothing) and not places and not rescan:
+                return Outcome(Action.DONE, found.why)
+            commands = found.commands if isinstance(found, Carry) else ()
+        crew.touched.update(places)
+        task = Task(tuple(sorted(places)), tuple(sorted(changed)), commands, since, rescan)
+        return await (self._build(task) if crew.builds else crew.bring(task))
+
+    async def _build(self, task: Task) -> Outcome:
+        """Build for this change, and for all that come until the build begins."""
+        crew = self._at_work()
+        self._wishes = self._wishes.joined(task)
+
+        async def build() -> Outcome:
+            wishes, self._wishes = self._wishes, Task()
+            return await crew.build_and_bring(wishes)
+
+        return await self._builds.run(build)
+
+    async def follow(self, report: Report | None = None) -> None:
+        """Keep the containers equal as they come and go, until `stop`. It runs beside `changed`."""
+        keeping = Keeping(self._at_work(), self._clock, self._tell, report)
+        following = asyncio.ensure_future(keeping.run())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({following, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if following.done():
+                following.result()
+        finally:
+            for one in (following, stopping):
+                one.cancel()
+            await asyncio.gather(following, stopping, return_exceptions=True)
+
+    def rebuilt(self) -> None:
+        """The image was built anew with all that has changed until now, so that new containers
+        need nothing of it (`Order.everything` False)."""
+        if self._crew is not None:
+            self._crew.forget()
+
+    async def stop(
+        self, *, restore: bool = True, fresh: bool = True, decide: Decide = Choice.KEEP
+    ) -> Released:
+        """End all links and give the workload back; done again, it says the same.
+
+        `restore` False: all stays as it is, the record included. `fresh` False: pods into which
+        files were put stay. `decide`: what becomes of a template that someone changed meanwhile.
+        """
+        self._stopping.set()
+        if self._released is not None:
+            return self._released
+        hold: Hold | None = None
+        if self._crew is not None:
+            if not restore:
+                await self._crew.deaths.settled()
+            await self._crew.close()
+            hold = self._crew.hold
+        if hold is None:
+            self._released = Released("Nothing was changed")
+        elif not restore:
+            self._released = Released("The containers keep what was brought", exact=False)
+        else:
+            self._released = await hold.release(decide=decide, fresh=fresh)
+        return self._released
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _gather(self, began: Beginning, source: Sourced) -> Crew:
+        """Those who do the work."""
+        fleet = Fleet(self._connect, self._clock, self.order.mirror)
+        if began.linked is not None:
+            fleet.ready[began.linked[0]] = began.linked[1]
+        builder: Builder | None = None
+        made = began.strategy.build or began.strategy.frontend
+        if made is not None:
+            job = Job.of(made, began.machine, self._folder)
+            local = began.source.syncs[0].step.local
+            folder = self.order.context.root / local
+            builder = Builder(job, folder, self._folder, self._processes, self._clock, self._log)
+        service = Service(
+            self._cluster, self._clock, self._tell, lambda: source, began.strategy, self._log
+        )
+
+        async def taken(strategy: Strategy) -> Hold:
+            return await self._take(began, strategy)
+
+        return Crew(
+            self.order, began, source, service, fleet, taken, builder, self._clock, self._tell
+        )
+
+    async def _take(self, began: Beginning, strategy: Strategy) -> Hold:
+        order = self.order
+        session = Session(
+            name=self.name,
+            who=order.who or _me(),
+            when=datetime.fromtimestamp(self._clock.time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            what=order.what or order.source,
+            container=order.container,
+            agent="",
+            argv=began.argv if strategy.patches else (),
+            writable=began.writable,
+        )
+        return await take(
+            self._cluster,
+            order.workload,
+            session,
+            self._records,
+            patch=began.patch or strategy.patches,
+            agents=self._agents,
+            clock=self._clock,
+            tell=self._tell,
+            project=self._project,
+        )
+
+    async def _linked(self, container: Container) -> Link:
+        places = () if self._source is None else self._source.tops
+        return await connect(self._cluster, container, self._agents, places=places)
+
+    def _at_work(self) -> Crew:
+        if self._crew is None:
+            raise ExecutionError("The sync session has not started")
+        return self._crew
+
+    def _sourced(self) -> Sourced:
+        if self._source is None:
+            raise ExecutionError("The sync session has not started")
+        return self._source
+
+
+def _me() -> str:
+    """This user on this machine."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
