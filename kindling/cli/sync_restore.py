@@ -71,13 +71,15 @@ async def _restore(
         place = namespace or reached.namespace
         decide = decide_by(wish, face)
         if workload:
-            return await _one(reached, workload, place, folders, decide, face)
-        return await _all(reached, place, folders, decide, face)
+            attempts = await _one(reached, workload, place, folders, decide, face)
+        else:
+            attempts = await _all(reached, place, folders, decide, face)
+    return max([_said(one, face, wish) for one in attempts], default=0)
 
 
 async def _one(
     reached: Reached, workload: str, place: str, folders: Sequence[Path], decide: Decide, face: Face
-) -> int:
+) -> list[Attempt]:
     from kindling.engine.clock import SystemClock
     from kindling.sync.workload.finding import find
     from kindling.sync.workload.records import Records
@@ -97,20 +99,18 @@ async def _one(
         )
     if not attempts:
         face.remark(f"no session has left anything on {display_name(ref)}")
-    code = 0
     for one in attempts:
-        code = max(code, _said(one, face))
         if one.released is None and one.error is None:
             raise ExecutionError(
                 f"`{display_name(ref)}` is not put back: {one.problem}",
                 hint="Ctrl-C where it runs ends it in order.",
             )
-    return code
+    return attempts
 
 
 async def _all(
     reached: Reached, place: str, folders: Sequence[Path], decide: Decide, face: Face
-) -> int:
+) -> list[Attempt]:
     from kindling.engine.clock import SystemClock
     from kindling.sync.workload.records import Records
     from kindling.sync.workload.restoring import restore_all
@@ -129,7 +129,7 @@ async def _all(
         attempts += await _elsewhere(reached, record, decide, face)
     if not attempts:
         face.remark(f"no session has left anything, as far as is known here and in `{place}`")
-    return max([_said(one, face) for one in attempts], default=0)
+    return attempts
 
 
 async def _recorded_there(reached: Reached, place: str) -> list[Record]:
@@ -179,11 +179,12 @@ async def _elsewhere(
     return (Attempt(record, released),)
 
 
-def _said(one: Attempt, face: Face) -> int:
-    """Say what became of a record; the exit code that it asks for."""
+def _said(one: Attempt, face: Face, wish: Wish) -> int:
+    """Say what became of a record; the exit code that it asks for. That others' change is kept is
+    what `--keep` asks for, and no success where nobody was asked."""
     if one.released is not None:
         face.tell(one.released)
-        return 0 if one.released.exact else 1
+        return 0 if one.released.exact or wish is Wish.KEEP else 1
     if one.error is None:
         # It runs, or is another cluster's: nobody's fault, and nothing was asked of it by name.
         face.remark(f"{display_name(one.record.ref)} is left alone: {one.problem}")
