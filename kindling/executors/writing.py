@@ -29,6 +29,7 @@ from kindling.kube.errors import (
 )
 from kindling.kube.protocol import FIELD_MANAGER, Cluster, Object, Propagation
 from kindling.objects.inject import OWNER_LABEL, owner_of
+from kindling.sync.workload.agents import MANAGER as SESSION_MANAGER
 
 __all__ = ["RefusedError", "Writer", "check_owner"]
 
@@ -124,7 +125,8 @@ class Writer:
             return await self.cluster.apply(manifest, timeout=self.timeout)
 
     def _may_take(self, ref: ObjectRef, error: FieldConflictError, live: Object | None) -> None:
-        others = [c for c in error.conflicts if c.manager != FIELD_MANAGER]
+        # What a sync session has taken for its time, it takes again after this.
+        others = [c for c in error.conflicts if c.manager not in (FIELD_MANAGER, SESSION_MANAGER)]
         if not others:
             return
         owned = live is not None and owner_of(live) == self.project

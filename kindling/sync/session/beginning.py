@@ -30,7 +30,6 @@ from kindling.sync.session.order import Order
 from kindling.sync.session.sourced import source_of_plan
 from kindling.sync.source.tree import SourceTree
 from kindling.sync.template.patch import chosen, read_only
-from kindling.sync.template.session import Session
 from kindling.sync.workload.argv import ImageConfig, find_argv
 from kindling.sync.workload.choosing import Wanted, choose
 
@@ -234,8 +233,7 @@ async def present(order: Order, cluster: Cluster, now: float) -> tuple[Container
             if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())
         ]
     pods = await cluster.pods_of(PodSource((order.workload,)))
-    wanted = Wanted(Session("", "", "", "", container=name, agent=""), patched=False)
-    found = choose(workload, sets, pods, wanted, datetime.fromtimestamp(now, UTC))
+    found = choose(workload, sets, pods, Wanted("", name), datetime.fromtimestamp(now, UTC))
     return found.containers
 
 

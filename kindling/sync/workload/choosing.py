@@ -31,19 +31,17 @@ __all__ = ["Chosen", "Wanted", "choose", "has_patch"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which containers a session wants: the chosen one, in pods that carry its patch where it has
-    one."""
+    """Which containers are wanted: those called `name`, of pods that carry the patch of `session`
+    where it has one. Without a session, of all pods of the newest revision.
 
-    session: Session
-    patched: bool
+    `patch` is the session as it was sent, by which a template is known that lost a part of it.
+    """
 
-    @property
-    def name(self) -> str:
-        return self.session.container
-
-    @property
-    def supervised(self) -> bool:
-        return bool(self.patched and self.session.argv)
+    session: str
+    name: str
+    patched: bool = False
+    supervised: bool = False
+    patch: Session | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +57,7 @@ class Chosen:
     """Every pod that the workload wants is among them."""
     lost: bool = False
     """The workload is gone, or its template no longer has the session's patch."""
+    gone: bool = False
 
 
 def choose(
@@ -72,11 +71,8 @@ def choose(
     """What of `workload` the session has; of one that it has lost, nothing. `warnings` are events
     by the uid of their pod."""
     if workload is None:
-        return Chosen(waiting=("the workload is gone",), lost=True)
-    other = held(workload)
-    lost = other is None or other.name != wanted.session.name
-    if wanted.patched:
-        lost = not carries(workload["spec"]["template"], wanted.session)
+        return Chosen(waiting=("the workload is gone",), lost=True, gone=True)
+    lost = _is_lost(workload, wanted)
 
     def runs(pod: Manifest) -> bool:
         return _running(pod, wanted) is not None
@@ -84,7 +80,7 @@ def choose(
     standing = assess(workload, replica_sets, pods, Readiness.WAIT, runs)
     ours = [] if lost else list(standing.pods)
     if wanted.patched:
-        ours = [pod for pod in ours if has_patch(pod, wanted.session.name)]
+        ours = [pod for pod in ours if has_patch(pod, wanted.session)]
     found = [container for pod in ours if (container := _running(pod, wanted)) is not None]
     waiting: list[str] = []
     ailing: list[Trouble] = []
@@ -105,6 +101,15 @@ def choose(
         standing.progress is Progress.READY and len(found) >= _replicas(workload),
         lost,
     )
+
+
+def _is_lost(workload: Manifest, wanted: Wanted) -> bool:
+    if not wanted.session:
+        return False
+    if wanted.patch is not None:
+        return not carries(workload["spec"]["template"], wanted.patch)
+    other = held(workload)
+    return other is None or other.name != wanted.session
 
 
 def has_patch(pod: Manifest, session: str) -> bool:

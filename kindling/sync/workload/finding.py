@@ -118,25 +118,18 @@ async def _known(cluster: Cluster, namespace: str) -> list[ObjectRef]:
 
 async def _missing(cluster: Cluster, name: str, namespace: str, kind: str = "") -> UsageError:
     known = await _known(cluster, namespace)
-    called = f"{kind.lower()}/{name}" if kind else name
+    what = f"`{kind.lower()}/{name}`" if kind else f"Deployment or StatefulSet `{name}`"
     same = [ref for ref in known if ref.name == name]
+    names = sorted({ref.name for ref in known})
     if same:
         hint = f"Did you mean `{_spoken(same[0])}`?"
+    elif near := nearest(name, names):
+        hint = near
+    elif names:
+        hint = f"There are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
     else:
-        names = sorted({ref.name for ref in known})
-        hint = nearest(name, names)
-        if not hint and names:
-            shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-            hint = f"There are: {shown}."
-        elif not hint:
-            hint = "There is no Deployment and no StatefulSet at all; name another with `-n`."
-    what = "no Deployment and no StatefulSet" if not kind else f"no {kind}"
-    return UsageError(
-        f"There is {what} `{name}` in namespace `{namespace}`"
-        if not kind
-        else f"There is no `{called}` in namespace `{namespace}`",
-        hint=hint,
-    )
+        hint = "There is none at all. Another namespace is chosen with `-n`."
+    return UsageError(f"There is no {what} in namespace `{namespace}`", hint=hint)
 
 
 async def _refused(cluster: Cluster, ref: ObjectRef) -> UsageError:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kindling.errors import ClusterError
+from kindling.errors import ClusterError, UsageError
 from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import NotFoundError
 from kindling.kube.podwatch import PodWatch
 from kindling.kube.protocol import Cluster, Object
 from kindling.objects.identity import display_name
@@ -23,7 +24,9 @@ from kindling.sync.workload.agents import (
     session_config_map,
 )
 from kindling.sync.workload.choosing import Chosen, Wanted, choose, has_patch
+from kindling.sync.workload.liveness import begin_life, end_life
 from kindling.sync.workload.records import Record, Records
+from kindling.sync.workload.renewing import renew
 from kindling.sync.workload.replacing import changed_within, next_to_delete
 from kindling.sync.workload.restoring import Choice, Decide, restore
 
@@ -31,6 +34,8 @@ __all__ = ["RENEW_EVERY", "SILENT_AFTER", "Hold"]
 
 RENEW_EVERY = 60.0
 """Seconds between two signs of life for other machines."""
+_AGAIN_MOST, _AGAIN_WITHIN = 5, 300.0
+"""How often, within how many seconds, a session takes a workload again that others roll out."""
 SILENT_AFTER = 200.0
 """How long a session may be silent before others say so: three signs that did not come."""
 
@@ -60,6 +65,8 @@ class Hold:
         self._said: set[tuple[str, ...]] = set()
         self._lost = False
         self._renewed = clock.monotonic()
+        self._taken_again: list[float] = []
+        begin_life(record.session)
 
     @property
     def ref(self) -> ObjectRef:
@@ -93,23 +100,25 @@ class Hold:
 
     @property
     def lost(self) -> bool:
-        """The workload is gone, or someone rolled it out without the session's part; `renew`
-        (`kindling.sync.workload.renewing`) takes it again."""
+        """The workload is gone, or someone rolled it out without the session's part. `containers`
+        takes it again by itself, unless another session has it, or somebody rolls it out again and
+        again."""
         return self._chosen.lost
 
     async def containers(self) -> AsyncGenerator[tuple[Container, ...], None]:
-        """The session's containers, whenever another set of them runs; the first time at once, and
-        perhaps none.
+        """The session's containers, whenever another set of them runs, or the set has become
+        `complete` or `lost`; the first time at once, and perhaps none.
 
         They are the chosen container of every pod of the newest template that runs and is not on
         its way out; a container that was restarted is another one. Why others do not come is told,
-        each reason once. Read it for as long as the session lasts: it also gives the sign of life
-        for other machines, and deletes the pods of a StatefulSet that updates on delete.
+        each reason once. Read it for as long as the session lasts, and close it before `release`:
+        it also gives the sign of life for other machines, deletes the pods of a StatefulSet that
+        updates on delete, and takes the workload again when someone rolled it out anew.
 
         Raises:
             ClusterError: What trying again does not mend, such as a permission.
         """
-        last: tuple[Container, ...] | None = None
+        last: tuple[object, ...] = ()
         watch = PodWatch(self.cluster, (self.ref,), ())
         try:
             await watch.start()
@@ -122,10 +131,12 @@ class Hold:
                     chosen = self._chosen = self._choose(watch, pods)
                     self._say(chosen)
                     await self._replace_old(watch.workloads.get(self.ref), pods)
-                    if chosen.containers != last:
-                        last = chosen.containers
-                        await self._remember(last)
-                        yield last
+                    await self._take_again(watch.workloads.get(self.ref))
+                    now = (chosen.containers, chosen.complete, chosen.lost)
+                    if now != last:
+                        last = now
+                        await self._remember(chosen.containers)
+                        yield chosen.containers
                         continue
                 await changed_within(watch.changed, self.clock, RENEW_EVERY)
                 await self._give_sign()
@@ -140,18 +151,28 @@ class Hold:
             ClusterError: The cluster refused or did not answer; the record is kept, and the next
                 start or `kindling sync --restore` tries again.
         """
-        return await restore(
-            self.cluster,
-            self.record,
-            records=self.records,
-            clock=self.clock,
-            decide=decide,
-            tell=self.tell,
-            fresh=fresh,
-        )
+        try:
+            return await restore(
+                self.cluster,
+                self.record,
+                records=self.records,
+                clock=self.clock,
+                decide=decide,
+                tell=self.tell,
+                fresh=fresh,
+            )
+        finally:
+            end_life(self.record.session)
 
     def _choose(self, watch: PodWatch, pods: list[Object]) -> Chosen:
-        wanted = Wanted(self.record.recorded.session, self.record.patched)
+        session, patched = self.record.recorded.session, self.record.patched
+        wanted = Wanted(
+            session.name,
+            session.container,
+            patched,
+            bool(patched and session.argv),
+            session if patched else None,
+        )
         return choose(
             watch.workloads.get(self.ref),
             watch.replica_sets(),
@@ -172,18 +193,45 @@ class Hold:
         if chosen.failed and ("failed", chosen.failed) not in self._said:
             self._said.add(("failed", chosen.failed))
             self.tell(Remark(f"{called}: {chosen.failed}", warning=True))
-        if chosen.lost and not self._lost:
-            what = chosen.waiting[0] if chosen.waiting and not chosen.containers else ""
-            gone = what == "the workload is gone"
+        if chosen.lost and not self._lost and chosen.gone:
+            self.tell(Remark(f"{called} is gone", warning=True))
+        self._lost = chosen.lost
+
+    async def _take_again(self, workload: Object | None) -> None:
+        """Someone rolled the workload out anew: the session has it again, a few times."""
+        if not self._chosen.lost or workload is None:
+            return
+        called, now = display_name(self.ref), self.clock.monotonic()
+        self._taken_again = [one for one in self._taken_again if now - one < _AGAIN_WITHIN]
+        if len(self._taken_again) >= _AGAIN_MOST:
+            if ("again", called) not in self._said:
+                self._said.add(("again", called))
+                self.tell(
+                    Remark(
+                        f"{called} is rolled out again and again without the session's part, and "
+                        "is left so now",
+                        warning=True,
+                        hint="Let whoever does that (such as a GitOps controller) pause, then "
+                        "start the session again.",
+                    )
+                )
+            return
+        try:
+            done = await renew(self)
+        except (UsageError, NotFoundError) as error:
+            key = ("lost", error.message)
+            if key not in self._said:
+                self._said.add(key)
+                self.tell(Remark(error.message, warning=True, hint=error.hint))
+            return
+        if done:
+            self._taken_again.append(now)
             self.tell(
                 Remark(
-                    f"{called}: {what}"
-                    if gone
-                    else f"Someone rolled {called} out anew, without the session's part",
-                    warning=True,
+                    f"Someone rolled {called} out anew. The session has it again, and at its end "
+                    "what was rolled out comes back"
                 )
             )
-        self._lost = chosen.lost
 
     async def _replace_old(self, workload: Object | None, pods: list[Object]) -> None:
         """A StatefulSet that updates on delete: its next pod without the session's part goes, once

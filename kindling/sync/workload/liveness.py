@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-__all__ = ["Holder", "Life", "here", "life_of"]
+__all__ = ["Holder", "Life", "begin_life", "end_life", "here", "life_of"]
+
+_LIVING: set[str] = set()
+"""The sessions that this very process has now."""
 
 
 class Life(Enum):
@@ -48,10 +51,23 @@ def here(folder: str = "", pid: int = 0) -> Holder:
     return Holder(socket.gethostname(), pid, _started(pid), _boot(), _space(), folder)
 
 
+def begin_life(session: str) -> None:
+    """This process has a session from now on."""
+    _LIVING.add(session)
+
+
+def end_life(session: str) -> None:
+    """It is over, or given up: what is left of it may be put back."""
+    _LIVING.discard(session)
+
+
 def life_of(holder: Holder, session: str = "") -> Life:
-    """What is known of `holder`. With the session's name, a record that lies where the holder kept
-    it shows that this is the machine, also after it was started anew."""
+    """What is known of `holder`. With the session's name, one of this process that is over counts
+    as dead; and a record that lies where the holder kept it shows that this is the machine, also
+    after it was started anew."""
     if (holder.boot, holder.space) == (_boot(), _space()) and holder.boot:
+        if session and holder.pid == os.getpid() and session not in _LIVING:
+            return Life.DEAD
         return Life.ALIVE if _started(holder.pid) == holder.started else Life.DEAD
     mine = bool(session and holder.folder) and holder.host == socket.gethostname()
     if mine and holder.boot != _boot() and (Path(holder.folder) / f"{session}.json").is_file():

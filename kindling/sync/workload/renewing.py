@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kindling.errors import UsageError
 from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
@@ -17,7 +17,9 @@ from kindling.sync.template.patch import carries, chosen, original_argv
 from kindling.sync.template.restore import begin, undone
 from kindling.sync.template.session import held, refuse_second
 from kindling.sync.workload.agents import MANAGER, config_map, needs, put_config_map
-from kindling.sync.workload.hold import Hold
+
+if TYPE_CHECKING:
+    from kindling.sync.workload.hold import Hold
 
 __all__ = ["renew"]
 

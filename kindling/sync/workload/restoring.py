@@ -301,7 +301,12 @@ async def _pods(
     serving = True
     if record.patched:
         if record.recorded.kind != "StatefulSet":
-            return released
+            if not live["spec"].get("paused"):
+                return released
+            name = f"{record.recorded.kind.lower()}/{record.recorded.name}"
+            resume = f"kubectl rollout resume {name} -n {record.ref.namespace}"
+            paused = f"it is paused: its pods stay as they are until `{resume}`"
+            return Released(released.text, exact=False, details=(*released.details, paused))
         strategy = live["spec"].get("updateStrategy") or {}
         serving = strategy.get("type") == "OnDelete"
 

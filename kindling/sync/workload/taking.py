@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from kindling.errors import ClusterError, StoreError
+from kindling.errors import ClusterError, StoreError, UsageError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from kindling.kube.protocol import Cluster, ClusterFacts, Object, PatchKind, PodSource
@@ -88,6 +88,7 @@ async def take(
     session = replace(session, container=name, agent=config.name)
     agent = b""
     if patch:
+        _check_partition(live, f"`{display_name(ref)}`", tell)
         found, keep = machine, False
         if not found:
 
@@ -108,17 +109,14 @@ async def take(
         touched=() if patch else touched,
     )
     hold = Hold(cluster, base, records, clock=clock, tell=tell, agent=agent, project=project)
-    follows = await _sent(hold, live)
+    await _send(hold, live)
     if old:
         await asyncio.to_thread(records.forget, old)
-    if not follows:
-        _say_partition(live, tell)
     return hold
 
 
-async def _sent(hold: Hold, live: Object) -> bool:
-    """Record, ConfigMap and patch; all again when someone writes in between. Whether all pods will
-    follow the template by themselves."""
+async def _send(hold: Hold, live: Object) -> None:
+    """Record, ConfigMap and patch; all again when someone writes in between."""
     cluster, base = hold.cluster, hold.record
     try:
         for left in reversed(range(_TRIES)):
@@ -135,7 +133,7 @@ async def _sent(hold: Hold, live: Object) -> bool:
                     raise
                 continue
             await _as_answered(hold, answer)
-            return begun.follows
+            return
         raise AssertionError("the last try returns or raises")
     except BaseException as error:
         await _undo(hold)
@@ -274,14 +272,24 @@ def _spoken(seconds: float) -> str:
     return f"{int(seconds)} seconds"
 
 
-def _say_partition(live: Object, tell: Tell) -> None:
-    strategy = live["spec"].get("updateStrategy") or {}
+def _check_partition(live: Object, called: str, tell: Tell) -> None:
+    """Pods below a StatefulSet's partition come back in their old form even when deleted."""
+    spec = live["spec"]
+    strategy = spec.get("updateStrategy") or {}
     partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
+    replicas = 1 if spec.get("replicas") is None else int(spec["replicas"])
+    if partition and partition >= replicas:
+        raise UsageError(
+            f"{called} has a partition of {partition}, so that none of its {replicas} pods would "
+            "follow its template",
+            hint="Set `spec.updateStrategy.rollingUpdate.partition` to 0 for development, or sync "
+            "without `--restart`.",
+        )
     if partition:
         tell(
             Remark(
-                f"Pods below the partition ({partition}) of {live['metadata']['name']} keep their "
-                "old template, so that the session does not reach them"
+                f"Pods of {called} below its partition ({partition}) keep their template, so that "
+                "the session does not reach them"
             )
         )
 
