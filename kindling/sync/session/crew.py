@@ -341,11 +341,12 @@ class Crew:
             says=f"supervise and restart ({why})",
         )
         hold = self._held()
-        await self.fleet.close()
-        await hold.release(fresh=False)
-        self.hold = await self._take(self.strategy)
         self.fleet.renewed.set()
-        await self.reach()
+        async with self.fleet.attended:
+            await self.fleet.close()
+            await hold.release(fresh=False)
+            self.hold = await self._take(self.strategy)
+            await self.reach()
 
     def _state(self) -> frozenset[str]:
         entries = self.wanted().tree.entries.items()

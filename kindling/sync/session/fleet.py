@@ -59,6 +59,8 @@ class Fleet:
     """Somebody came, or was left behind."""
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
     """The workload was taken anew: its containers are to be followed from the beginning."""
+    attended: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever follows the containers of the workload as it is taken."""
     ready: dict[Container, Link] = field(default_factory=dict)
     """Links that were made before their containers were met."""
     busy: float = 0.0

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from kindling.errors import ClusterError
 from kindling.sync.notices import Reached, Remark, Tell
-from kindling.sync.protocol import Clock
+from kindling.sync.protocol import Clock, Container
 from kindling.sync.session.crew import Crew
 from kindling.sync.session.fleet import Member
 from kindling.sync.session.order import Report, Standing
@@ -60,28 +61,31 @@ class Keeping:
             raise problems.exceptions[0] from None
 
     async def _attend(self) -> None:
-        crew = self._crew
+        fleet = self._crew.fleet
         while True:
-            crew.fleet.renewed.clear()
-            hold = crew.hold
-            if hold is None:
-                await crew.fleet.renewed.wait()
-                continue
-            async with aclosing(hold.containers()) as coming:
-                while not crew.fleet.renewed.is_set():
+            async with fleet.attended:
+                fleet.renewed.clear()
+                hold = self._crew.hold
+                assert hold is not None
+                async with aclosing(hold.containers()) as coming:
+                    await self._meet(coming)
+
+    async def _meet(self, coming: AsyncGenerator[tuple[Container, ...], None]) -> None:
+        """Meet whoever comes, until the workload is taken anew."""
+        fleet = self._crew.fleet
+        renewed = asyncio.ensure_future(fleet.renewed.wait())
+        following = asyncio.ensure_future(anext(coming))
+        try:
+            while not renewed.done():
+                await asyncio.wait({following, renewed}, return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    await fleet.meet(following.result())
+                    self._say()
                     following = asyncio.ensure_future(anext(coming))
-                    renewed = asyncio.ensure_future(crew.fleet.renewed.wait())
-                    try:
-                        await asyncio.wait(
-                            {following, renewed}, return_when=asyncio.FIRST_COMPLETED
-                        )
-                        if following.done() and not renewed.done():
-                            await crew.fleet.meet(following.result())
-                            self._say()
-                    finally:
-                        for one in (following, renewed):
-                            one.cancel()
-                        await asyncio.gather(following, renewed, return_exceptions=True)
+        finally:
+            for one in (following, renewed):
+                one.cancel()
+            await asyncio.gather(following, renewed, return_exceptions=True)
 
     async def _mend_all(self, group: asyncio.TaskGroup) -> None:
         fleet = self._crew.fleet

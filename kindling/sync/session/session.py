@@ -91,6 +91,7 @@ class SyncSession:
         self._builds: Latest[Outcome] = Latest()
         self._wishes = Task()
         self._stopping = asyncio.Event()
+        self._followed = asyncio.Lock()
         self._released: Released | None = None
 
     # What others ask ------------------------------------------------------------------------------
@@ -125,7 +126,7 @@ class SyncSession:
         build failed, which was told; the next change tries again.
 
         Raises:
-            KindlingError: It cannot begin; what was touched is put back.
+            KindlingError: It cannot begin. `stop` puts back what was touched by then.
         """
         order = self.order
         began = await begin(
@@ -195,7 +196,10 @@ class SyncSession:
 
     async def follow(self, report: Report | None = None) -> None:
         """Keep the containers equal as they come and go, until `stop`. It runs beside `changed`."""
-        keeping = Keeping(self._at_work(), self._clock, self._tell, report)
+        async with self._followed:
+            await self._follow(Keeping(self._at_work(), self._clock, self._tell, report))
+
+    async def _follow(self, keeping: Keeping) -> None:
         following = asyncio.ensure_future(keeping.run())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
@@ -224,12 +228,14 @@ class SyncSession:
         self._stopping.set()
         if self._released is not None:
             return self._released
-        hold: Hold | None = None
-        if self._crew is not None:
-            if not restore:
-                await self._crew.deaths.settled()
-            await self._crew.close()
-            hold = self._crew.hold
+        # Whoever follows reads the containers of the hold, which must be over before it ends.
+        async with self._followed:
+            hold: Hold | None = None
+            if self._crew is not None:
+                if not restore:
+                    await self._crew.deaths.settled()
+                await self._crew.close()
+                hold = self._crew.hold
         if hold is None:
             self._released = Released("Nothing was changed")
         elif not restore:

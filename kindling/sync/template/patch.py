@@ -3,8 +3,10 @@
     agent       a ConfigMap, mounted read-only with mode 0555: any user may run it, and it works on
                 a read-only root file system
     command     the agent as supervisor of the original argument vector, with an `emptyDir` for
-                its control socket; `args` go, since they are part of the vector. A session of
-                files alone leaves both.
+                its control socket; `args` go, since they are part of the vector. A program that
+                ends by itself does not end the container, which would lose the synced files: the
+                session starts it again, or the next save does. A session of files alone leaves
+                both.
     destination where the container cannot write, an `emptyDir` (which every user can write), filled
                 by an init container of the same image that copies what the image has there
     probes      liveness and startup wait much longer, so that the restarts of a session and a
@@ -75,7 +77,7 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
     if session.argv:
         volumes.append({"name": _CONTROL_VOLUME, "emptyDir": {}})
         mounts.append({"name": _CONTROL_VOLUME, "mountPath": CONTROL_FOLDER})
-        words = ("supervise", "--control", CONTROL_FOLDER, "--", *session.argv)
+        words = ("supervise", "--control", CONTROL_FOLDER, "--hold", "--", *session.argv)
         target["command"] = [AGENT_PATH, *words]
         target.pop("args", None)
     for at, place in enumerate(session.writable):

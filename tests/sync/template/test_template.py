@@ -303,6 +303,7 @@ def test_a_template_under_a_session() -> None:
         "supervise",
         "--control",
         CONTROL_FOLDER,
+        "--hold",
         "--",
         "sh",
         "-c",
