@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ import pytest
 
 from kindling.errors import HostError, UsageError
 from kindling.sync.agent import binary as builder
-from tests.sync.agent.talk import Talk, serving
+from tests.sync.agent.talk import Talk, sanitized, serving
 
 
 @pytest.fixture(scope="session")
-def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The agent for this machine."""
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent for this machine, as it is shipped."""
     if platform.system() != "Linux":
         pytest.skip("the agent runs on Linux alone")
     try:
@@ -25,6 +26,23 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if isinstance(error, HostError) and "none was found" not in error.message:
             raise
         pytest.skip(f"the agent cannot be built here: {error.message}")
+
+
+@pytest.fixture(scope="session")
+def checking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent for this machine, built with sanitizers."""
+    if platform.system() != "Linux":
+        pytest.skip("the agent runs on Linux alone")
+    return sanitized(tmp_path_factory.mktemp("agent"))
+
+
+@pytest.fixture(scope="session")
+def binary(request: pytest.FixtureRequest) -> Path:
+    """The agent that is tested."""
+    which = "checking" if os.environ.get("KINDLING_AGENT_SANITIZED") == "1" else "built"
+    found = request.getfixturevalue(which)
+    assert isinstance(found, Path)
+    return found
 
 
 @pytest.fixture

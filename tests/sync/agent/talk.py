@@ -10,6 +10,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import pytest
+
+from kindling.sync.agent.binary import SOURCE
 from kindling.sync.agent.frames import (
     KEEP_TIME,
     Commit,
@@ -32,6 +35,27 @@ LIMIT = 60.0
 """No answer takes so long on any machine: an agent that is silent for it hangs."""
 
 _Frame = TypeVar("_Frame", bound=Frame)
+
+
+def sanitized(folder: Path) -> Path:
+    """The agent built so that it ends when it reads or writes where it must not, or does what C
+    does not define. All tests of the agent run with it under `KINDLING_AGENT_SANITIZED=1`."""
+    made = folder / "kindling-agent-sanitized"
+    done = subprocess.run(
+        [
+            "cc",
+            *("-std=gnu11", "-O1", "-g", "-DHOSTED", "-fno-strict-aliasing"),
+            *("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
+            *("-o", str(made), "agent.c"),
+        ],
+        cwd=SOURCE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        pytest.skip(f"this compiler has no sanitizers: {done.stderr[-300:]}")
+    return made
 
 
 class Talk:

@@ -42,18 +42,18 @@ def test_an_agent_of_the_wheel_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_without_one_it_is_built_once_into_the_cache_of_the_user(
-    binary: Path, tmp_path: Path
+    built: Path, tmp_path: Path
 ) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
     first = agent(prebuilt=tmp_path / "none", environment=environment)
-    assert first == binary.read_bytes()
+    assert first == built.read_bytes()
     (kept,) = (tmp_path / "kindling/agents").iterdir()
     before = kept.stat().st_ino
     assert agent(prebuilt=tmp_path / "none", environment=environment) == first
     assert kept.stat().st_ino == before
 
 
-def test_several_that_build_it_at_once_all_get_it_whole(binary: Path, tmp_path: Path) -> None:
+def test_several_that_build_it_at_once_all_get_it_whole(built: Path, tmp_path: Path) -> None:
     environment = {"XDG_CACHE_HOME": str(tmp_path)}
     found: list[bytes] = []
     threads = [
@@ -66,7 +66,7 @@ def test_several_that_build_it_at_once_all_get_it_whole(binary: Path, tmp_path: 
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [binary.read_bytes()] * 4
+    assert found == [built.read_bytes()] * 4
     assert len(list((tmp_path / "kindling/agents").iterdir())) == 1
 
 

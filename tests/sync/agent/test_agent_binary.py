@@ -13,27 +13,27 @@ from kindling.sync.agent.binary import ARCHITECTURES, SIZE_MOST, build, machine
 from tests.sync.agent.talk import LIMIT
 
 
-def test_the_agent_is_small_and_needs_nothing(binary: Path) -> None:
-    content = binary.read_bytes()
+def test_the_agent_is_small_and_needs_nothing(built: Path) -> None:
+    content = built.read_bytes()
     assert len(content) < SIZE_MOST
     assert content[:4] == b"\x7fELF"
     assert b"ld-linux" not in content
-    assert stat.S_IMODE(binary.stat().st_mode) == 0o555
-    said = subprocess.run([binary, "version"], capture_output=True, timeout=LIMIT, check=True)
+    assert stat.S_IMODE(built.stat().st_mode) == 0o555
+    said = subprocess.run([built, "version"], capture_output=True, timeout=LIMIT, check=True)
     assert said.stdout == f"kindling-agent 1 {machine()}\n".encode()
 
 
-def test_two_builds_are_equal(binary: Path, tmp_path: Path) -> None:
+def test_two_builds_are_equal(built: Path, tmp_path: Path) -> None:
     again = build(tmp_path / "elsewhere")
-    assert again.name == binary.name
-    assert again.read_bytes() == binary.read_bytes()
+    assert again.name == built.name
+    assert again.read_bytes() == built.read_bytes()
 
 
-def test_a_build_is_kept(binary: Path) -> None:
-    before = binary.stat()
-    assert build(binary.parent) == binary
-    assert binary.stat().st_ino == before.st_ino
-    assert list(binary.parent.iterdir()) == [binary]
+def test_a_build_is_kept(built: Path) -> None:
+    before = built.stat()
+    assert build(built.parent) == built
+    assert built.stat().st_ino == before.st_ino
+    assert list(built.parent.iterdir()) == [built]
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

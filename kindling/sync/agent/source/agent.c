@@ -193,3 +193,11 @@ USED __attribute__((noreturn)) void agent_main(u64 *stack) {
     root_fd = (int)fd;
     serve();
 }
+
+#ifdef HOSTED
+/* The words of the command lie behind their number, where the kernel put both. */
+int main(int argc, char **argv) {
+    (void)argc;
+    agent_main((u64 *)argv - 1);
+}
+#endif

@@ -5,6 +5,12 @@
 
 #define USED __attribute__((used))
 
+#ifdef HOSTED
+void *memcpy(void *to, const void *from, size_t_ n);
+void *memmove(void *to, const void *from, size_t_ n);
+void *memset(void *to, int value, size_t_ n);
+int memcmp(const void *left, const void *right, size_t_ n);
+#else
 /* The compiler may call these four by itself. The empty asm keeps it from making a call of the
    same function out of the loop. */
 USED void *memcpy(void *to, const void *from, size_t_ n) {
@@ -50,6 +56,7 @@ USED int memcmp(const void *left, const void *right, size_t_ n) {
         if (*l != *r) return *l < *r ? -1 : 1;
     return 0;
 }
+#endif
 
 static u32 length(const char *text) {
     u32 n = 0;

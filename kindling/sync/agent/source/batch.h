@@ -118,7 +118,7 @@ static void put_begin(struct frame *f) {
     put.size = size;
     put.written = 0;
     sha_begin(&put.sums);
-    struct step *s = note(f, path, (struct text){0, 0});
+    struct step *s = note(f, path, (struct text){"", 0});
     if (!s) {
         put.failed = 1;
         return;
@@ -253,7 +253,7 @@ static void put_end(struct frame *f) {
 /* ---- the rest ---- */
 
 static void batch_note(struct frame *f) {
-    struct text path = take_text(f), other = {0, 0};
+    struct text path = take_text(f), other = {"", 0};
     u32 mode = 0;
     if (f->type == RENAME || f->type == SYMLINK) other = take_text(f);
     if (f->type == MKDIR || f->type == CHMOD) mode = take_u32(f) & 07777;

@@ -106,7 +106,7 @@ static int of_kernel(int fd) {
 /* Remove all members of an open folder; with `temporary`, only what the agent left behind there
    and below, counted in `*removed`. Closes `fd`. */
 static long sweep(int fd, int depth, int temporary, u32 *removed) {
-    u8 space[4096];
+    u8 space[4096] __attribute__((aligned(8)));
     long error = 0;
     for (int again = 0; again < 3; again++) {
         u32 before = *removed;

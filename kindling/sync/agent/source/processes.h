@@ -66,7 +66,7 @@ static void tell_process(u32 id, struct proc *p) {
 }
 
 static void processes_request(struct frame *f) {
-    u8 entries[4096];
+    u8 entries[4096] __attribute__((aligned(8)));
     u32 count = 0;
     take_end(f);
     long fd = openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), n = fd;

@@ -118,7 +118,7 @@ static void seed_member(int from, int to, const char *name, u64 dev, int depth) 
 }
 
 static void seed_folder(int from, int to, int depth) {
-    u8 entries[4096];
+    u8 entries[4096] __attribute__((aligned(8)));
     u32 here = seeding.path_n;
     struct stat st;
     long n = fstat(from, &st);

@@ -118,7 +118,7 @@ static void tree_trouble(long error) {
 
 /* Tell all members of an open folder. Closes `fd`. */
 static void tree_members(int fd, int depth) {
-    u8 entries[4096];
+    u8 entries[4096] __attribute__((aligned(8)));
     u32 here = tree.n;
     if (depth >= DEPTH_MOST) {
         tree_trouble(-ENAMETOOLONG);
