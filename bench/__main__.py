@@ -58,7 +58,8 @@ def main() -> None:
         environments.measure(table, rounds, idle=arguments.idle, storm=arguments.storm)
 
     print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(table.render())
+    if set(wanted) - {"hash", "sync"}:
+        print(table.render())
     if "hash" in wanted:
         print("\nhash of 50,000 files")
         print("\n".join(f"  {line}" for line in hashing.measure().splitlines()))

@@ -220,7 +220,14 @@ def _sync2pod(debounce: float, watch: bool = True) -> Callable[[Path, str, str],
         path = home / ".sync2pod" / "bench" / "sync_config.json"
         path.write_text(json.dumps(configuration))
         # A configuration of kubectl in the home of the user is no longer seen; KUBECONFIG is.
-        return ["env", f"HOME={home}", str(SYNC2POD / "bin" / "sync2pod"), "--project", "bench"]
+        return [
+            "env",
+            f"HOME={home}",
+            str(SYNC2POD / "bin" / "sync2pod"),
+            "--project",
+            "bench",
+            "--force",
+        ]
 
     return argv
 

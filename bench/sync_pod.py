@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import queue
 import subprocess
 import threading
@@ -20,7 +21,7 @@ from typing import IO, Any
 
 __all__ = ["NAME", "NAMESPACE", "Pod", "Seer", "content", "kubectl", "served_at"]
 
-NAMESPACE = "kindling-bench-sync"
+NAMESPACE = f"kindling-bench-sync-{os.getpid()}"
 NAME = "synced"
 IMAGE = "python:3.12-slim"
 FILE = "value.txt"
@@ -106,6 +107,8 @@ class Pod:
     """A Deployment of one pod, in a namespace of its own that goes at the end."""
 
     def __enter__(self) -> Pod:
+        if load := os.environ.get("KINDLING_LOAD_COMMAND", "").split():
+            subprocess.run([*load, IMAGE], check=True, capture_output=True, timeout=300)
         deployment = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
