@@ -125,7 +125,7 @@ def _is_real(first: str, exe: str, interpreter: str) -> bool:
     name = first.rpartition("/")[2].lstrip("-")
     stem = name.split(".")[0].rstrip("0123456789")
     return (
-        program == name or program.startswith(stem) or program in _MANY_NAMES or bool(interpreter)
+        program == name or bool(stem and program.startswith(stem)) or program in _MANY_NAMES or bool(interpreter)
     )
 
 
