@@ -21,8 +21,9 @@ from kindling.cli.sync_watch import Keeper
 from kindling.cli.there import tell, wanted_cluster
 from kindling.errors import InterruptError, KindlingError
 from kindling.objects.identity import display_name
-from kindling.sync.notices import Remark
+from kindling.sync.notices import Built, Found, Notice, Remark
 from kindling.sync.rules.failures import Action
+from kindling.sync.trees.manifest import Reason
 
 if TYPE_CHECKING:
     from kindling.build.protocol import ContainerEngine
@@ -123,17 +124,18 @@ async def _sync(invocation: Invocation, asked: Asked) -> int:
         images = ImageConfigs(engine)
         stack.push_async_callback(images.close)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
+        run = _Run(asked, ref, reached, face, clock)
         session = SyncSession(
             order,
             cluster=reached.cluster,
             records=Records(own_records(invocation, environment)),
             processes=programs,
             clock=clock,
-            tell=face.tell,
+            tell=run.tell,
             folder=Path(folder),
             images=images,
         )
-        run = _Run(asked, ref, reached, session, face, clock)
+        run.session = session
         with leaving(run.parting) as wish:
             face.heard_by(wish.ask)
             return await run.to_its_end(wish)
@@ -200,13 +202,23 @@ class _Run:
     asked: Asked
     ref: ObjectRef
     reached: Reached
-    session: SyncSession
     face: Face
     clock: Clock
+    session: SyncSession = field(init=False)
     _batches: set[asyncio.Task[None]] = field(default_factory=set)
     _told: set[str] = field(default_factory=set)
+    _unbuilt: bool = False
+    """The last local build failed."""
     _over: bool = False
     """Everything is put back, or nothing was touched."""
+
+    def tell(self, notice: Notice) -> None:
+        """What the session tells."""
+        if isinstance(notice, Built):
+            self._unbuilt = not notice.ok
+        self.face.tell(notice)
+        if isinstance(notice, Found) and self.session.strategy.patches:
+            self.face.remark(f"rolling {display_name(self.ref)} out once, with the agent in it")
 
     def parting(self) -> str:
         """What is to be said when it is left at once."""
@@ -237,9 +249,14 @@ class _Run:
         return code if whole else InterruptError.exit_code
 
     async def _once(self) -> int:
-        """Everything was brought by the start."""
-        outcome = await self.session.changed((), rescan=True)
-        self._judge(outcome)
+        """Everything was brought by the start, but for what could not be built or read."""
+        whole = not self._unbuilt
+        if whole and self.session.strategy.carries_sources:
+            outcome = await self.session.changed((), rescan=True)
+            self._judge(outcome)
+            whole = outcome.ok
+        refused = self.session.refused
+        whole = whole and not any(one.reason is Reason.UNREADABLE for one in refused)
         self.face.settle()
         await self.session.stop(restore=False)
         self._over = True
@@ -247,7 +264,7 @@ class _Run:
         self.face.remark(
             f"what was brought stays; `kindling sync --restore -d {called}` puts back what was"
         )
-        return 0 if outcome.ok else 1
+        return 0 if whole else 1
 
     async def _follow(self, wish: Leaving) -> bool:
         """Keep the containers equal until somebody wants it to end; whether nothing was cut off.
@@ -281,7 +298,7 @@ class _Run:
                 pause=self.asked.debounce,
             )
             # What was saved between the first look and the watch was seen by neither.
-            await changed((), rescan=True)
+            await changed((".",))
             keeping = asyncio.create_task(keeper.run(), name="keep")
             work = {keeping, asyncio.create_task(self.session.follow(None), name="follow")}
             if self.asked.logs:
