@@ -29,6 +29,7 @@ from kindling.graph.spec import SyncSpec
 from kindling.store.database import Store
 from kindling.sync.rules.decision import Carry, Decision, Rebuild, decide
 from kindling.sync.rules.landing import Context
+from kindling.sync.trees.quiet import is_temporary
 
 __all__ = ["Place", "Routed", "Routing", "joined"]
 
@@ -111,11 +112,7 @@ class Routing:
         entries = _Disk(self._root)
         for sync in concerned:
             stands = Place.GONE if sync.id in self._stopped else place(sync.id)
-            decision = (
-                Carry(())  # what changed is not known: the session looks, and `since_build`
-                if changes.rescan
-                else decide(changes.every, sync.spec.steps, sync.context, entries)
-            )
+            decision = self._decide(sync, changes, entries)
             for id_ in (*sync.spec.covers, sync.spec.image):
                 if id_:
                     spared.setdefault(NodeId(id_), []).append((sync, decision, stands))
@@ -123,6 +120,22 @@ class Routing:
         for id_, answers in spared.items():
             self._image(routed, id_, answers, changes)
         return routed
+
+    def _decide(self, sync: _Sync, changes: Changes, entries: Mapping[str, str]) -> Decision:
+        """What a change means to one session.
+
+        What changed unseen is looked at by content (`rebuild_since`). A temporary name that is gone
+        already was a step of some editor's save; whether it was more, the session knows.
+        """
+        if changes.rescan:
+            return Carry(())
+        passing = {
+            path for path in changes.every if is_temporary(path) and entries.get(path) == ABSENT
+        }
+        lasting = [path for path in changes.every if path not in passing]
+        if passing and not lasting:
+            return Carry(())
+        return decide(lasting, sync.spec.steps, sync.context, entries)
 
     def _session(
         self, routed: Routed, sync: _Sync, decision: Decision, stands: Place, changes: Changes

@@ -19,9 +19,11 @@ from kindling.graph.outcome import Failure, FailureKind, Output
 from kindling.graph.spec import ObjectRef, RollbackSpec
 
 if TYPE_CHECKING:
+    from kindling.sync.notices import Notice
     from kindling.sync.workload.records import Record
+    from kindling.sync.workload.restoring import Attempt
 
-__all__ = ["RollbackExecutor"]
+__all__ = ["RollbackExecutor", "put_back"]
 
 _NOTHING = "nothing was changed"
 
@@ -35,66 +37,80 @@ class RollbackExecutor:
 
     async def observe(self, job: Job, recorded: Output) -> Observation:
         """Reads a folder, and no cluster."""
-        left = await _left(job)
+        spec = job.node.spec
+        assert isinstance(spec, RollbackSpec)
+        left = await _left(job, spec.workload)
         if not left:
             return Observation(same=True)
         return Observation(same=False, difference=f"{left[0].ref} is held by a sync session")
 
     async def run(self, job: Job) -> Outcome:
-        left = await _left(job)
-        if not left:
-            return Succeeded(job.previous or Output(_NOTHING))
-        from kindling.sync.workload.records import Records
-        from kindling.sync.workload.restoring import restore_all
-
-        cluster = await job.world.cluster()
-        uid = (await cluster.facts()).uid
-
-        def tell(notice: object) -> None:
-            for line in lines_of(notice):  # type: ignore[arg-type]
-                job.log(line, "kindling")
-
-        digest = job.previous.digest if job.previous else _NOTHING
-        for ref in dict.fromkeys(record.ref for record in left):
-            attempts = await restore_all(
-                cluster,
-                Records(records_folder(job)),
-                clock=job.world.clock,
-                tell=tell,
-                only=ref,
-                living=any(one.holder.pid == os.getpid() for one in left),
-            )
-            for attempt in attempts:
-                if attempt.record.cluster != uid:
-                    job.log(f"a session on another cluster is left alone: {ref}", "kindling")
-                elif attempt.released is None:
-                    error = attempt.error
-                    return Failed(
-                        Failure(
-                            FailureKind.CLUSTER,
-                            f"{ref} could not be put back: {attempt.problem}",
-                            tuple(error.details) if error else (),
-                            (error.hint if error else "")
-                            or "Its record is kept: `kindling sync --restore` tries again.",
-                        )
-                    )
-                else:
-                    tell(attempt.released)
-                    digest = _digest(attempt.record)
-        return Succeeded(Output(digest))
+        spec = job.node.spec
+        assert isinstance(spec, RollbackSpec)
+        failure, digest = await put_back(job, spec.workload)
+        if failure is not None:
+            return Failed(failure)
+        before = job.previous or Output(_NOTHING)
+        return Succeeded(Output(digest) if digest else before)
 
     async def restore(self, job: Job, cached: Output) -> bool:
         return False
 
     async def undo(self, job: Job, recorded: Output) -> tuple[str, ...]:
-        """What a killed session left is put back before `down` takes the rest away."""
-        outcome = await self.run(job)
-        if isinstance(outcome, Failed):
-            return (outcome.failure.summary,)
+        """The sync node saw to it."""
         return ()
 
 
-async def _left(job: Job) -> tuple[Record, ...]:
+async def put_back(job: Job, workload: ObjectRef | None) -> tuple[Failure | None, str]:
+    """Put back whatever sessions left on a workload (None: on that of the node's resource): why it
+    could not be done, and the digest of the template that is there again, empty where there was
+    nothing to do."""
+    left = await _left(job, workload)
+    if not left:
+        return None, ""
+    from kindling.sync.workload.records import Records
+    from kindling.sync.workload.restoring import restore_all
+
+    cluster = await job.world.cluster()
+    uid = (await cluster.facts()).uid
+
+    def tell(notice: Notice) -> None:
+        for line in lines_of(notice):
+            job.log(line, "kindling")
+
+    digest = ""
+    for ref in dict.fromkeys(record.ref for record in left):
+        attempts = await restore_all(
+            cluster,
+            Records(records_folder(job)),
+            clock=job.world.clock,
+            tell=tell,
+            only=ref,
+            living=any(one.holder.pid == os.getpid() for one in left),
+        )
+        for attempt in attempts:
+            if attempt.record.cluster != uid:
+                job.log(f"a session on another cluster is left alone: {ref}", "kindling")
+            elif attempt.released is None:
+                return _refused(ref, attempt), digest
+            else:
+                tell(attempt.released)
+                digest = _digest(attempt.record)
+    return None, digest
+
+
+def _refused(ref: ObjectRef, attempt: Attempt) -> Failure:
+    error = attempt.error
+    return Failure(
+        FailureKind.CLUSTER,
+        f"{ref} could not be put back: {attempt.problem}",
+        tuple(error.details) if error else (),
+        (error.hint if error else "")
+        or "Its record is kept: `kindling sync --restore` tries again.",
+    )
+
+
+async def _left(job: Job, workload: ObjectRef | None) -> tuple[Record, ...]:
     """What sessions left on the workload, or still have; not what another process is about."""
     folder = records_folder(job)
     if not folder.is_dir():
@@ -102,15 +118,13 @@ async def _left(job: Job) -> tuple[Record, ...]:
     from kindling.sync.workload.liveness import Life, life_of
     from kindling.sync.workload.records import Records
 
-    spec = job.node.spec
-    assert isinstance(spec, RollbackSpec)
     kept = await asyncio.to_thread(Records(folder).all)
     for problem in kept.problems:
         job.log(f"warning: {problem}", "kindling")
     return tuple(
         record
         for record in kept.records
-        if _is_of(record, spec, job.node.resource)
+        if _is_of(record, workload, job.node.resource)
         and (
             record.holder.pid == os.getpid()
             or life_of(record.holder, record.session) is not Life.ALIVE
@@ -118,10 +132,10 @@ async def _left(job: Job) -> tuple[Record, ...]:
     )
 
 
-def _is_of(record: Record, spec: RollbackSpec, resource: str) -> bool:
-    if spec.workload is None:
+def _is_of(record: Record, workload: ObjectRef | None, resource: str) -> bool:
+    if workload is None:
         return record.recorded.session.what == resource
-    return _same(record.ref, spec.workload)
+    return _same(record.ref, workload)
 
 
 def _same(one: ObjectRef, other: ObjectRef) -> bool:

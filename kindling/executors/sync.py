@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -109,8 +110,12 @@ class SyncExecutor:
         return False
 
     async def undo(self, job: Job, recorded: Output) -> tuple[str, ...]:
-        """What a session left is put back by its rollback node."""
-        return ()
+        """Before what it held is taken away, it is put back."""
+        from kindling.executors.rollback import put_back
+
+        spec = _spec(job)
+        failure, _ = await put_back(job, spec.workload)
+        return () if failure is None else (failure.summary,)
 
     async def _session(self, job: Job, order: Order, tell: Callable[[Notice], None]) -> SessionLike:
         if self._make is not None:
@@ -142,7 +147,7 @@ class _Syncing:
     def __init__(self, job: Job, spec: SyncSpec) -> None:
         self._spec = spec
         self._log = job.log
-        self._once = job.once
+        self._root = job.world.root
         self._session: SessionLike | None = None
         self._turn = asyncio.Lock()
         self._last: dict[str, Any] = {}
@@ -163,9 +168,13 @@ class _Syncing:
     async def carry(self, saved: FilesSaved) -> Outcome:
         async with self._turn:
             session = self._of()
+            # What an editor wrote under another name first, and is gone by now, was never there.
+            paths = [path for path in saved.paths if not self._passed(session, path)]
+            if not paths and saved.paths and not saved.rescan:
+                return Succeeded(await self.output())
             try:
                 answer = await session.changed(
-                    saved.paths, rescan=saved.rescan or not saved.paths, since=saved.since
+                    paths, rescan=saved.rescan or not paths, since=saved.since
                 )
             except KindlingError as error:
                 return Failed(_failure(error))
@@ -173,7 +182,7 @@ class _Syncing:
                 return failed
             if answer.places:
                 self._last = {
-                    "paths": list(saved.paths[:5]),
+                    "paths": paths[:5],
                     "count": answer.places,
                     "size": answer.size,
                     "acted": answer.acted,
@@ -200,6 +209,12 @@ class _Syncing:
         released = await self._of().stop()
         for line in lines_of(released):
             self._log(line, "kindling")
+
+    def _passed(self, session: SessionLike, path: str) -> bool:
+        from kindling.sync.trees.quiet import is_temporary
+
+        known = path in session.entries
+        return is_temporary(path) and not known and not os.path.lexists(self._root / path)
 
     def _of(self) -> SessionLike:
         assert self._session is not None

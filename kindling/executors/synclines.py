@@ -23,11 +23,11 @@ def lines_of(notice: Notice) -> tuple[str, ...]:
             return tuple(line for line in lines if line.strip("; "))
         case Reached():
             why = f" ({notice.why})" if notice.why else ""
+            took = f"by {notice.way} in {_time(notice.seconds)}{why}"
+            if not notice.files:
+                return (f"{notice.container} is reached {took}",)
             counted = _counted(notice.files, "file")
-            return (
-                f"{notice.container} holds {counted}, {_size(notice.size)} sent by {notice.way} in "
-                f"{_time(notice.seconds)}{why}",
-            )
+            return (f"{notice.container} holds {counted}, {_size(notice.size)} sent {took}",)
         case Carried():
             shown = ", ".join(notice.names[:_MOST])
             more = notice.count - min(len(notice.names), _MOST)

@@ -222,30 +222,6 @@ async def test_live_update_steps_are_checked_where_they_stand(bench: Workbench) 
     assert "`sync` comes after `run`" in error
 
 
-async def test_a_change_to_synced_files_rebuilds_and_says_so_once(
-    bench: Workbench, outside: Outside
-) -> None:
-    """Given an image with sync steps, when a file under them changes twice, then the image is
-    rebuilt each time, and one notice says that it is not synced."""
-    bench.write("web/Dockerfile", "FROM scratch\nCOPY . /\n")
-    bench.write("web/a.txt", "1")
-    bench.write("web.yaml", POD_TEMPLATE % ("web", "web"))
-    bench.write(
-        "Kindlingfile",
-        'docker_build("web", "web", live_update = [sync("web", "/app")])\nk8s_yaml("web.yaml")\n'
-        'k8s_resource("web", pod_readiness = "ignore")\n',
-    )
-    async with bench.up() as session:
-        await session.settled("rollout:web")
-        for content in ("2", "3"):
-            mark = session.mark()
-            bench.write("web/a.txt", content)
-            await session.settled("image:web", "apply:web", "rollout:web", mark=mark)
-        assert outside.builds() == ["web"] * 3
-        said = [m for m in session.result.messages if "live_update" in m]
-        assert len(said) == 1, session.result.messages
-
-
 POD_TEMPLATE = """
 apiVersion: apps/v1
 kind: Deployment
