@@ -31,8 +31,8 @@ PULSE = 5.0
 """After so many seconds of silence the other side is asked whether it is there."""
 
 _STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
-_PIECE = 128 * 1024
-"""How much goes into one message: more is no quicker, and holds up a ping for longer."""
+_PIECE = 64 * 1024
+"""How much goes into one message. Servers are slower with larger ones, and a ping waits longer."""
 _HELD_MOST = 1 << 20
 """Output that nobody has read yet; beyond it the other side is made to wait."""
 _STDERR_KEPT = 8 * 1024

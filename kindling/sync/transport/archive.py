@@ -52,9 +52,11 @@ def packed(target: IO[bytes], operations: Sequence[Operation], contents: Content
                 case Put(_, mode):
                     _add(archive, operation, contents, str(number), mode)
                     lines.append(b'put "$stage/%d" %s' % (number, path))
-                case Move(source, _, mode):
-                    lines.append(b"chmod %o %s" % (mode, _quoted(source)))
-                    lines.append(b"put %s %s" % (_quoted(source), path))
+                case Move(source, place, mode, digest):
+                    # Nobody there could tell whether it still holds what it should.
+                    _add(archive, Put(place, mode, digest), contents, str(number), mode)
+                    lines.append(b'put "$stage/%d" %s' % (number, path))
+                    lines.append(b"rm -f %s" % _quoted(source))
                 case Mkdir(_, mode):
                     lines.append(b"mkdir -m %o %s" % (mode, path))
                 case Link(_, target_text):
