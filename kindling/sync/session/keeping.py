@@ -61,14 +61,26 @@ class Keeping:
             raise problems.exceptions[0] from None
 
     async def _attend(self) -> None:
+        """Meet the containers as they come, also where the API server goes away meanwhile."""
         fleet = self._crew.fleet
+        tries = 0
         while True:
             async with fleet.attended:
                 fleet.renewed.clear()
                 hold = self._crew.hold
                 assert hold is not None
-                async with aclosing(hold.containers()) as coming:
-                    await self._meet(coming)
+                try:
+                    async with aclosing(hold.containers()) as coming:
+                        await self._meet(coming)
+                    tries = 0
+                    continue
+                except ClusterError as problem:
+                    if not problem.transient:
+                        raise
+                    if not tries:
+                        self._tell(Remark(f"{problem.message}; it is waited for", warning=True))
+            tries += 1
+            await self._clock.sleep(_wait(tries))
 
     async def _meet(self, coming: AsyncGenerator[tuple[Container, ...], None]) -> None:
         """Meet whoever comes, until the workload is taken anew."""
@@ -108,8 +120,7 @@ class Keeping:
                 self._say_problem(member)
                 if member.hopeless:
                     break
-                most = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(member.tries, 10))
-                await self._clock.sleep(most * random.uniform(0.5, 1.0))
+                await self._clock.sleep(_wait(member.tries))
         finally:
             del self._mending[member]
             fleet.changed.set()
@@ -187,3 +198,8 @@ class Keeping:
             self._standing = standing
             if self._report is not None:
                 self._report(standing)
+
+
+def _wait(tries: int) -> float:
+    """Longer each time, and not all at the same moment."""
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tries, 10)) * random.uniform(0.5, 1.0)

@@ -1,0 +1,338 @@
+"""A session keeps every container equal to the source, whatever happens to either."""
+
+from __future__ import annotations
+
+import asyncio
+
+from kindling.graph.spec import ObjectRef
+from kindling.lang.declared import RunStep, SyncStep
+from kindling.sync.notices import Acted, Carried, Found, Reached, Remark
+from kindling.sync.rules.failures import Action
+from tests.sync.session.stage import Pod, Stage, running, tree_of
+from tests.sync.workload.playing import NAMESPACE
+
+
+async def test_a_session_begins_with_equal_containers_and_leaves_theirs_alone(stage: Stage) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "app/logs").mkdir(parents=True)
+        (pod.root / "app/logs/today").write_text("theirs")
+        (pod.root / "app/main.py").write_text("old")
+
+    stage.prepare = prepare
+    stage.write("main.py", "new")
+    stage.write("lib/deep/util.py", "x", 0o755)
+    stage.deploy(3)
+    async with running(stage, stage.session()):
+        assert len(stage.current) == 3
+        stage.assert_equal("logs", "logs/today")
+        assert [type(one) for one in stage.notices] == [Found, Reached, Reached, Reached]
+
+
+async def test_saves_deletes_renames_folders_modes_and_links_are_carried(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.write("old/b.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        stage.write("a.py", "changed")
+        assert (await session.changed(["a.py"])).places == 1
+        stage.assert_equal()
+        (stage.source / "old").rename(stage.source / "new")
+        (stage.source / "a.py").chmod(0o755)
+        (stage.source / "link").symlink_to("new/b.py")
+        (stage.source / "empty").mkdir()
+        outcome = await session.changed(["old", "new", "a.py", "link", "empty"])
+        assert (outcome.action, outcome.containers) == (Action.DONE, 2)
+        stage.assert_equal()
+        (stage.source / "a.py").unlink()
+        await session.changed([str(stage.source / "a.py")])
+        stage.assert_equal()
+        assert stage.told(Carried)[-1].deleted == 1
+
+
+async def test_a_save_reads_no_tree_and_makes_no_connection(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        trees, links = stage.pod().trees, len(stage.pod().links)
+        for number in range(5):
+            stage.write("a.py", str(number))
+            await session.changed(["a.py"])
+        assert (stage.pod().trees, len(stage.pod().links)) == (trees, links)
+        stage.assert_equal()
+
+
+async def test_what_did_not_change_carries_nothing_and_tells_nothing(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        told = len(stage.notices)
+        (stage.source / "a.py").touch()
+        outcome = await session.changed(["a.py", "nowhere.py"])
+        assert (outcome.action, outcome.places) == (Action.DONE, 0)
+        assert len(stage.notices) == told
+
+
+async def test_a_storm_of_saves_ends_equal(stage: Stage) -> None:
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        async with asyncio.TaskGroup() as group:
+            for number in range(60):
+                stage.write(f"f{number % 7}/x{number % 11}.py", str(number))
+                if number % 5 == 0:
+                    (stage.source / f"f{number % 7}/x{number % 11}.py").unlink()
+                group.create_task(session.changed([f"f{number % 7}"]))
+                await asyncio.sleep(0)
+        stage.assert_equal()
+
+
+async def test_a_connection_that_breaks_in_a_batch_is_made_again(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        stage.pod(0).cuts = 2
+        stage.write("a.py", "changed")
+        outcome = await session.changed(["a.py"])
+        assert outcome.ok
+        stage.assert_equal()
+        assert len(stage.pod(0).links) == 3
+
+
+async def test_a_container_that_takes_nothing_does_not_keep_the_others_waiting(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy(3)
+    async with running(stage, stage.session()) as session:
+        stuck = stage.pod(1)
+        stuck.slow = asyncio.Event()
+        stage.write("a.py", "changed")
+        changing = asyncio.ensure_future(session.changed(["a.py"]))
+        others = [stage.pod(0), stage.pod(2)]
+        await stage.until(
+            lambda: all((p.root / "app/a.py").read_text() == "changed" for p in others)
+        )
+        assert (stuck.root / "app/a.py").read_text() == "x\n"
+        outcome = await changing
+        assert outcome.action is Action.RETRY
+        assert str(stuck.container) in outcome.why
+        stage.write("b.py", "while it was stuck")
+        assert (await session.changed(["b.py"])).places == 1
+        stuck.slow.set()
+        await stage.until(lambda: tree_of(stuck.root / "app") == tree_of(stage.source))
+        assert stage.told(Reached)[-1].why == "connection lost"
+
+
+async def test_a_pod_that_is_replaced_gets_all_that_was_brought(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        stage.write("a.py", "changed")
+        stage.write("b.py", "new")
+        await session.changed(["a.py", "b.py"])
+        gone = stage.pod(0).container
+        stage.cluster.remove(ObjectRef("v1", "Pod", gone.pod, NAMESPACE))
+        await stage.until(lambda: len(stage.told(Reached)) == 3, "the new pod")
+        assert stage.told(Reached)[-1].why == "new pod"
+        assert gone.pod not in {one.container.pod for one in stage.current}
+        stage.assert_equal()
+
+
+async def test_a_container_that_restarts_has_lost_everything_and_gets_it_again(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session()):
+        pod = dict(stage.cluster.objects("Pod")[0])
+        (status,) = pod["status"]["containerStatuses"]
+        again = {**status, "containerID": "fake://again", "restartCount": 1}
+        pod["status"] = {**pod["status"], "containerStatuses": [again]}
+        stage.cluster.put(pod)
+        await stage.until(lambda: len(stage.told(Reached)) == 2, "the new container")
+        assert stage.told(Reached)[-1].why == "container restarted"
+        stage.assert_equal()
+
+
+async def test_a_pod_that_goes_in_the_middle_of_a_batch_is_no_failure(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        doomed = stage.pod(0)
+        doomed.cuts = 99
+        stage.cluster.remove(ObjectRef("v1", "Pod", doomed.container.pod, NAMESPACE))
+        stage.write("a.py", "changed")
+        outcome = await session.changed(["a.py"])
+        assert outcome.action in (Action.DONE, Action.WAIT, Action.RETRY)
+        await stage.until(lambda: len(stage.told(Reached)) == 3, "the new pod")
+        stage.assert_equal()
+
+
+async def test_a_container_that_cannot_take_files_says_so_and_the_others_go_on(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        stage.pod(0).closed = True
+        stage.write("a.py", "changed")
+        outcome = await session.changed(["a.py"])
+        assert (outcome.action, outcome.kind) == (Action.REBUILD, "b")
+        assert "read-only file system" in outcome.why
+        assert (stage.pod(1).root / "app/a.py").read_text() == "changed"
+
+
+async def test_a_destination_behind_a_link_of_the_image_is_where_it_leads(stage: Stage) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "srv/shop").mkdir(parents=True)
+        (pod.root / "app").symlink_to("srv/shop")
+
+    stage.prepare = prepare
+    stage.write("a/b.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        stage.write("a/c.py")
+        (stage.source / "a/b.py").unlink()
+        await session.changed(["a"])
+        assert tree_of(stage.pod().root / "srv/shop") == tree_of(stage.source)
+        assert (stage.pod().root / "app").is_symlink()
+
+
+async def test_what_the_container_did_to_synced_files_is_mended_when_it_matters(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.write("folder/b.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        # A folder that is gone over there: the change cannot be applied by what is known.
+        theirs = stage.pod().root / "app/folder"
+        (theirs / "b.py").unlink()
+        theirs.rmdir()
+        stage.write("folder/b.py", "changed")
+        assert (await session.changed(["folder/b.py"])).ok
+        stage.assert_equal()
+        (stage.pod().root / "app/a.py").write_text("theirs")
+        assert (await session.changed([], rescan=True)).ok
+        stage.assert_equal()
+
+
+async def test_a_mirror_takes_away_what_the_container_had(stage: Stage) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "app/own").mkdir(parents=True)
+        (pod.root / "app/own/file").write_text("theirs")
+
+    stage.prepare = prepare
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session(mirror=True)):
+        stage.assert_equal()
+
+
+async def test_only_what_changed_is_brought_where_the_image_has_the_rest(stage: Stage) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "app").mkdir()
+        (pod.root / "app/a.py").write_text("built")
+        (pod.root / "app/b.py").write_text("made by the build")
+
+    stage.prepare = prepare
+    stage.write("a.py", "saved before")
+    stage.write("b.py", "as in the source")
+    stage.deploy(2)
+    async with running(stage, stage.session(everything=False)) as session:
+        assert (stage.pod().root / "app/a.py").read_text() == "built"
+        await session.changed(["a.py"])
+        for pod in stage.current:
+            assert (pod.root / "app/a.py").read_text() == "saved before"
+            assert (pod.root / "app/b.py").read_text() == "made by the build"
+        gone = stage.pod(0).container.pod
+        stage.cluster.remove(ObjectRef("v1", "Pod", gone, NAMESPACE))
+        await stage.until(lambda: len(stage.told(Reached)) == 3, "the new pod")
+        fresh = stage.current[-1]
+        assert (fresh.root / "app/a.py").read_text() == "saved before"
+        assert (fresh.root / "app/b.py").read_text() == "made by the build"
+
+
+async def test_commands_run_after_their_triggers_and_again_when_they_failed(stage: Stage) -> None:
+    install = ("sh", "-c", "install")
+    steps = (SyncStep(".", "/app"), RunStep(install, ("package.json",)))
+    stage.write("package.json")
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session(steps=steps)) as session:
+        for pod in stage.current:
+            pod.ran.clear()
+            pod.commands[install] = (3, ("no network",))
+        stage.write("a.py", "1")
+        assert (await session.changed(["a.py"])).ok
+        assert not stage.pod().ran
+        stage.write("package.json", "1")
+        outcome = await session.changed(["package.json"])
+        assert (outcome.action, outcome.kind) == (Action.REPORT, "a")
+        assert stage.told(Remark)[-1].details == ("no network",)
+        for pod in stage.current:
+            assert pod.ran == [(install, "/")]
+            pod.commands.clear()
+        stage.write("a.py", "2")
+        assert (await session.changed(["a.py"])).ok
+        assert all(len(pod.ran) == 2 for pod in stage.current)
+        stage.write("a.py", "3")
+        await session.changed(["a.py"])
+        assert all(len(pod.ran) == 2 for pod in stage.current)
+
+
+async def test_containers_that_differ_after_a_command_ask_for_a_rebuild(stage: Stage) -> None:
+    install = ("sh", "-c", "install")
+    steps = (SyncStep(".", "/app"), RunStep(install))
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session(steps=steps)) as session:
+        stage.pod(1).commands[install] = (1, ())
+        stage.write("a.py", "1")
+        outcome = await session.changed(["a.py"])
+        assert (outcome.action, outcome.kind) == (Action.REBUILD, "c")
+
+
+async def test_stop_gives_the_workload_back_and_can_be_done_again(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    before = stage.cluster.objects("Deployment")[0]["spec"]["template"]
+    session = stage.session(restart=True)
+    async with running(stage, session):
+        assert stage.cluster.objects("Deployment")[0]["spec"]["template"] != before
+    first = await session.stop()
+    assert first.exact
+    assert await session.stop() is first
+    assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
+    assert not stage.cluster.objects("ConfigMap")
+    assert not list((stage.folder / "records").glob("*.json"))
+
+
+async def test_an_api_server_that_is_away_ends_nothing(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        stage.cluster.go_away()
+        stage.away = True
+        stage.pod().cuts = 1
+        stage.write("a.py", "1")
+        outcome = await session.changed(["a.py"])
+        assert outcome.action is Action.RETRY
+        stage.cluster.come_back()
+        stage.away = False
+        await stage.until(lambda: (stage.pod().root / "app/a.py").read_text() == "1")
+
+
+async def test_supervised_programs_start_anew_after_each_change_and_not_without(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session(restart=True)) as session:
+        assert [pod.restarts for pod in stage.current] == [1, 1]
+        stage.write("a.py", "1")
+        outcome = await session.changed(["a.py"])
+        assert outcome.acted == "restart"
+        assert stage.told(Acted)[-1].containers == 2
+        (stage.source / "a.py").touch()
+        await session.changed(["a.py"])
+        assert [pod.restarts for pod in stage.current] == [2, 2]
