@@ -124,9 +124,8 @@ def _is_real(first: str, exe: str, interpreter: str) -> bool:
         return False
     name = first.rpartition("/")[2].lstrip("-")
     stem = name.split(".")[0].rstrip("0123456789")
-    return (
-        program == name or bool(stem and program.startswith(stem)) or program in _MANY_NAMES or bool(interpreter)
-    )
+    alike = bool(stem) and program.startswith(stem)
+    return program == name or alike or program in _MANY_NAMES or bool(interpreter)
 
 
 _MANY_NAMES = frozenset({"bash", "busybox", "coreutils", "dash", "mawk", "toybox"})
