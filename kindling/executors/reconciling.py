@@ -13,7 +13,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from kindling.executors.environment import Told, dependency_refs, environment_of, told_by
+from kindling.executors.environment import HELD, Told, dependency_refs, environment_of, told_by
 from kindling.executors.following import Following, Health
 from kindling.executors.protocol import Job, ReadinessReport
 from kindling.graph.outcome import Failure, FailureKind
@@ -32,7 +32,7 @@ def problem_failure(ref: ObjectRef, told: Told) -> Failure:
     """What is said of a problem that an operator found."""
     hint = (
         "It is written when that session ends"
-        if told.reason == "HeldBySession"
+        if told.reason == HELD
         else f"`{told.reason}` is what the operator calls it; it tries again after every change"
     )
     return Failure(FailureKind.CLUSTER, f"{ref}: {told.problem}", hint=hint)
@@ -113,7 +113,8 @@ class Reconciling:
             failure = Failure(FailureKind.CLUSTER, f"{self._ref} was deleted")
             return ReadinessReport(ready=False, failure=failure, ended=self._once)
         told = told_by(self._live)
-        if told.problem:
+        # What the node itself wrote is written; a session that came later holds nothing up.
+        if told.problem and not (self._well and told.reason == HELD):
             return ReadinessReport(
                 ready=False, failure=problem_failure(self._ref, told), ended=self._once
             )

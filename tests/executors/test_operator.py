@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -296,3 +297,24 @@ async def test_a_cut_leaves_no_task_behind(stage: Stage) -> None:
     task.cancel()
     await asyncio.wait([task])
     assert asyncio.all_tasks() == before
+
+
+async def test_a_sync_session_on_the_app_holds_nothing_up(stage: Stage) -> None:
+    """What the node wrote is written. That a session came later is no fault of the environment."""
+    outcome = await stage.run(stage.job(manifest()))
+    assert isinstance(outcome, Succeeded)
+    async with stage.following(outcome.live) as reports:
+        await stage.clock.settle()
+        (live,) = stage.fake.objects("Deployment")
+        taken = copy.deepcopy(dict(live))
+        taken["metadata"].setdefault("annotations", {})["kindling.dev/session"] = "one"
+        taken["spec"]["template"]["spec"]["containers"][0]["image"] = "another"
+        stage.fake.put(taken)
+
+        def held() -> bool:
+            (shop,) = stage.fake.objects("DevStagingEnvironment")
+            return any(one["type"] == "Held" for one in shop["status"]["conditions"])
+
+        await stage.until(held)
+        await stage.clock.settle(10)
+        assert reports == []
