@@ -54,6 +54,12 @@ class Face:
         else:
             self._write(self._narrator.tell(notice))
 
+    def interrupted(self) -> None:
+        """A terminal has echoed `^C` into the line; what comes begins a new one."""
+        self.settle()
+        if not self._json and sys.stdout.isatty():
+            self._write("\n")
+
     def remark(self, text: str, *, warning: bool = False, hint: str = "") -> None:
         """Something of the command itself."""
         self.tell(Remark(text, warning, hint=hint))

@@ -218,7 +218,7 @@ class _Run:
             self._unbuilt = not notice.ok
         self.face.tell(notice)
         if isinstance(notice, Found) and self.session.strategy.patches:
-            self.face.remark(f"rolling {display_name(self.ref)} out once, with the agent in it")
+            self.face.remark(f"Rolling {display_name(self.ref)} out once, with the agent in it")
 
     def parting(self) -> str:
         """What is to be said when it is left at once."""
@@ -233,7 +233,8 @@ class _Run:
     async def to_its_end(self, wish: Leaving) -> int:
         """The whole session; its exit code."""
         if not await _unless(wish, self.session.start()):
-            self.face.remark("interrupted at its start; putting everything back")
+            self.face.interrupted()
+            self.face.remark("Interrupted at its start: everything is put back")
             await self._stop()
             return InterruptError.exit_code
         if self.asked.once:
@@ -262,7 +263,7 @@ class _Run:
         self._over = True
         called = f"{self.ref.kind.lower()}/{self.ref.name} -n {self.ref.namespace}"
         self.face.remark(
-            f"what was brought stays; `kindling sync --restore -d {called}` puts back what was"
+            f"What was brought stays; `kindling sync --restore -d {called}` puts back what was"
         )
         return 0 if whole else 1
 
@@ -349,7 +350,7 @@ class _Run:
                 self._told.clear()
             case Action.REBUILD:
                 self.face.remark(
-                    f"this cannot be carried; the image has to be rebuilt: {outcome.why}",
+                    f"This cannot be carried; the image has to be rebuilt: {outcome.why}",
                     warning=True,
                 )
             case Action.REPORT:
