@@ -116,7 +116,7 @@ def _request(rng: random.Random, ident: int) -> list[Frame]:
             most = rng.getrandbits(rng.choice((4, 17, 32)))
             return [Read(ident, where, rng.getrandbits(rng.choice((2, 64))), most, flag)]
         case 17:
-            return rng.choice([[Processes(ident)], [Cmdline(ident, 1)], [Ping(ident, path)]])
+            return rng.choice([[Processes(ident)], [Cmdline(ident, 1)], [Ping(ident, path[:4096])]])
         case _:
             return _put(rng, ident)
 

@@ -3,6 +3,7 @@
 #ifndef SUPERVISE_H
 #define SUPERVISE_H
 #include "child.h"
+#include "proc.h"
 
 enum { ASK_STATUS = 1, ASK_RESTART = 2, ASK_SIGNAL = 3, ASK_STOP = 4 };
 enum { STOPPED = 0, RUNNING = 1 };
@@ -34,8 +35,36 @@ static void answer(u32 error) {
     boss.client = -1;
 }
 
+/* End whatever the last child has left running: it may still hold its port. All of it is below this
+   process, in whatever group or session it has put itself, since orphans are adopted; and when one
+   is ended, what it had started is adopted in turn. */
+static void end_the_rest(void) {
+    u8 entries[4096] __attribute__((aligned(8)));
+    u64 ended = 1UL << (SIGCHLD - 1);
+    struct timespec soon = {0, 10000000};
+    i64 deadline = now_ms() + 5000; /* one that hangs in the kernel is not waited for longer */
+    u32 self = (u32)getpid();
+    while (wait4(-1, 0, WNOHANG) >= 0 && now_ms() < deadline) {
+        long fd = openat(AT_FDCWD, "/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), n;
+        if (fd < 0) return;
+        while ((n = getdents64(fd, entries, sizeof entries)) > 0) {
+            for (long at = 0; at < n;) {
+                struct dirent64 *d = (struct dirent64 *)(entries + at);
+                struct proc p;
+                u32 pid = proc_number(d->name);
+                at += d->reclen;
+                /* A child that has not been waited for keeps its number: no other can be hit. */
+                if (pid && proc_read(pid, &p) == 0 && p.parent == self) kill(pid, SIGKILL);
+            }
+        }
+        close(fd);
+        if (wait4(-1, 0, WNOHANG) == 0) rt_sigtimedwait(&ended, &soon);
+    }
+}
+
 static long boss_start(void) {
     static const int as_they_are[3] = {-1, -1, -1};
+    end_the_rest();
     long pid = start(boss.argv, environment, -1, as_they_are, 1);
     if (pid > 0) {
         boss.pid = pid;
@@ -44,15 +73,22 @@ static long boss_start(void) {
     return pid;
 }
 
+/* Nothing runs any more: start the next, or see to it that it stays so. */
+static void answer_next(u8 what) {
+    long pid = 0;
+    if (what == ASK_RESTART) pid = boss_start();
+    else end_the_rest();
+    answer(pid < 0 ? (u32)-pid : 0);
+}
+
 static void child_ended(i32 status) {
     long group = boss.pid;
     boss.last = exit_code(status);
     boss.pid = 0;
     if (boss.ending || (!boss.pending && !boss.hold)) leave(boss.last);
     if (!boss.pending) return;
-    kill(-group, SIGKILL); /* what is left of it may still hold its port */
-    long pid = boss.pending == ASK_RESTART ? boss_start() : 0;
-    answer(pid < 0 ? (u32)-pid : 0);
+    kill(-group, SIGKILL);
+    answer_next(boss.pending);
 }
 
 static void reap(void) {
@@ -95,8 +131,7 @@ static void asked(void) {
     case ASK_RESTART:
     case ASK_STOP:
         if (!boss.pid) {
-            long pid = a.what == ASK_RESTART ? boss_start() : 0;
-            answer(pid < 0 ? (u32)-pid : 0);
+            answer_next(a.what);
             break;
         }
         if (boss.ending == 1) boss.ending = 0; /* the child took that for something else */
@@ -138,6 +173,29 @@ static void control_open(const char *folder) {
     }
 }
 
+/* Process 1 gets the orphans of everybody, of `kubectl exec` too. So that what the program leaves can
+   be told from those, process 1 only hands signals on, reaps, and ends as the supervisor ends; the
+   supervisor, which returns from here, adopts the program's own. */
+static void become_second(const u64 *all) {
+    u8 info[128] __attribute__((aligned(8)));
+    long second = getpid() == 1 ? fork() : 0;
+    if (second < 0) {
+        complain("cannot fork", 0, -second);
+        leave(126);
+    }
+    if (second == 0) return;
+    int signals = (int)signalfd4(-1, all, O_CLOEXEC);
+    for (;;) {
+        if (read(signals, info, sizeof info) != sizeof info) continue;
+        u32 signal = *(u32 *)info;
+        if (signal != SIGCHLD && signal != SIGPIPE) kill(second, signal);
+        i32 status;
+        long pid;
+        while ((pid = wait4(-1, &status, WNOHANG)) > 0)
+            if (pid == second) leave(exit_code(status));
+    }
+}
+
 static __attribute__((noreturn)) void supervise(char **argv, const char *folder, int hold) {
     u64 all = ~0UL;
     u8 info[128] __attribute__((aligned(8)));
@@ -145,9 +203,10 @@ static __attribute__((noreturn)) void supervise(char **argv, const char *folder,
     boss.hold = (u8)hold;
     boss.listener = boss.client = -1;
     rt_sigprocmask(SIG_SETMASK, &all, &first_mask);
+    become_second(&all);
     first_umask = (u32)umask(0);
     umask(first_umask);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* is so anyway where it is process 1 */
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
     int signals = (int)signalfd4(-1, &all, O_CLOEXEC | O_NONBLOCK);
     if (folder) control_open(folder);
     long pid = boss_start();

@@ -126,6 +126,7 @@ struct stat {
 #define utimensat(dir, path, times, flags) sys4(NUMBER(280, 88), dir, path, times, flags)
 #define fstatat(dir, path, st) sys4(NUMBER(262, 79), dir, path, st, AT_SYMLINK_NOFOLLOW)
 #define ppoll(fds, n, time) sys5(NUMBER(271, 73), fds, n, time, 0, 8)
+#define rt_sigtimedwait(set, time) sys4(NUMBER(128, 137), set, 0, time, 8)
 #define signalfd4(fd, set, flags) sys4(NUMBER(289, 74), fd, set, 8, flags)
 #define pipe2(fds, flags) sys2(NUMBER(293, 59), fds, flags)
 #define setpgid(pid, group) sys2(NUMBER(109, 154), pid, group)
