@@ -243,8 +243,10 @@ class Landed:
         touched: set[str] = set()
         local = sync.step.local
         text = self._entries.get(local, ABSENT)
-        leads = local == "." or self._members.leads(local)
-        single = not leads and not text.startswith("dir:")
+        if text == ABSENT:
+            single = local != "." and not self._members.leads(local)
+        else:
+            single = not text.startswith("dir:")
         if single is not sync.single:
             fresh = self._laid[at] = _Laid(sync.turned(single=single), self._entries)
             self._fill(fresh)
