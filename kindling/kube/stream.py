@@ -36,9 +36,12 @@ _PIECE = 64 * 1024
 _HELD_MOST = 1 << 20
 """Output that nobody has read yet; beyond it the other side is made to wait."""
 _STDERR_KEPT = 8 * 1024
-_UNANSWERED = 2.5
-"""How many pulses without a sign of life are the end, and the same while it does not read."""
-_UNREAD = 12.0
+_QUIET = 2
+"""After so many half pulses without a sign of life it is asked for,"""
+_UNANSWERED = 5
+"""after so many it is the end,"""
+_UNREAD = 24
+"""and after so many where it does not read what was written, a question least of all."""
 _PIPE = 64 * 1024
 """What is on its way to a command without its reading: more, and it may hold up an answer."""
 _FAREWELL = 2.0
@@ -93,8 +96,8 @@ class _WebSocketExec:
         self._writing = asyncio.Lock()
         self._unheard = 0
         """Bytes written since anything was heard."""
-        self._loop = asyncio.get_running_loop()
-        self._heard = self._loop.time()
+        self._heard = False
+        """Was anything heard since `_watch` looked last?"""
         self._tasks = (
             asyncio.create_task(self._pump(), name=f"exec {doing}"),
             asyncio.create_task(self._watch(), name=f"exec pulse {doing}"),
@@ -178,7 +181,7 @@ class _WebSocketExec:
         try:
             while True:
                 message = await self._socket.receive()
-                self._heard, self._unheard = self._loop.time(), 0
+                self._heard, self._unheard = True, 0
                 if message.type is aiohttp.WSMsgType.BINARY:
                     if message.data:
                         self._take(message.data[0], message.data)
@@ -214,24 +217,29 @@ class _WebSocketExec:
         """Ask for a sign of life when there was none for a while, and give up without one."""
         import aiohttp
 
+        missed = 0
         while not self._over:
             await asyncio.sleep(self._pulse / 2)
-            if not self._room.is_set():
-                self._heard = self._loop.time()  # it is we who do not listen
+            # Turns are counted, not seconds: a process that was stopped for a minute, or slept with
+            # its laptop, has to ask before it knows.
+            if self._heard or not self._room.is_set():
+                missed = 0
+                self._heard = False
                 continue
-            silent = self._loop.time() - self._heard
+            missed += 1
             unread = self._unheard > _PIPE
-            if silent >= self._pulse * (_UNREAD if unread else _UNANSWERED):
+            if missed >= (_UNREAD if unread else _UNANSWERED):
                 self._end(
                     UnreachableError(
-                        f"Cannot {self._doing}: no sign of life for {silent:.0f} s",
+                        f"Cannot {self._doing}: no sign of life for "
+                        f"{missed * self._pulse / 2:.0f} s",
                         transient=True,
                     )
                 )
                 # The farewell of a WebSocket would wait for an answer, and so would what is still
                 # to be written.
                 self._cut()
-            elif silent >= self._pulse and not unread:
+            elif missed >= _QUIET and not unread:
                 with contextlib.suppress(aiohttp.ClientError, OSError):  # `_pump` hears of it
                     await self._socket.ping()
 

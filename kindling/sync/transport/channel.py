@@ -151,9 +151,11 @@ class Channel:
         try:
             await self._stream.write(data)
         except ClusterError as error:
+            # Whoever reads learns how the agent ended, which says more.
+            if self._reading is not None:
+                await asyncio.wait((self._reading,), timeout=_LAST_WORDS)
             self.lose(error.message, error)
-            assert self._lost is not None
-            raise _again(self._lost) from error
+            raise _again(self._lost or LinkLostError(error.message)) from error
         return len(data)
 
     async def close(self) -> None:
