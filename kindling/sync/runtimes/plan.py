@@ -17,7 +17,7 @@ from kindling.sync.runtimes.projects import local_build
 from kindling.sync.runtimes.reloading import needs_restart, reloads, signal_refused
 from kindling.sync.runtimes.runtime import Check, Family, Mode, Runtime
 
-__all__ = ["Overrides", "Source", "Strategy", "lines", "plan"]
+__all__ = ["Overrides", "Source", "Strategy", "lines", "plan", "restarting"]
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -130,6 +130,18 @@ def plan(
         strategy = _told(detection)
     strategy = replace(strategy, warnings=(*warnings, *strategy.warnings))
     return strategy if overrides.restart else _silent(strategy)
+
+
+def restarting(strategy: Strategy) -> Strategy:
+    """What `restart_container()` asks for, whatever runs: files are carried as they are, and the
+    program is started anew."""
+    return Strategy(
+        strategy.runtime,
+        Mode.SUPERVISE,
+        check=Check.NEW_PROCESS,
+        settle=strategy.runtime.settle or 2,
+        says="supervise and restart (`restart_container`)",
+    )
 
 
 def _overridden(detection: Detection, language: str) -> tuple[Detection, tuple[str, ...]]:

@@ -13,7 +13,7 @@ from kindling.errors import ConfigError
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection, detect
 from kindling.sync.runtimes.placing import Place
-from kindling.sync.runtimes.plan import Overrides, Source, lines, plan
+from kindling.sync.runtimes.plan import Overrides, Source, lines, plan, restarting
 from kindling.sync.runtimes.runtime import Check, Mode
 from kindling.sync.runtimes.table import RUNTIMES
 
@@ -291,3 +291,12 @@ def test_each_command_has_a_strategy_that_is_whole(
         assert strategy.build is not None or strategy.mode is not Mode.BUILD
     else:
         assert not strategy.patches
+
+
+def test_a_restart_that_is_asked_for_takes_the_place_of_every_other_strategy() -> None:
+    """Nothing is built for it, and a server that serves files as they are is started anew too."""
+    for argv in (["nginx", "-g", "daemon off;"], ["httpd", "-f"], ["/app/server"]):
+        strategy = restarting(plan(detect(argv)))
+        assert strategy.patches
+        assert strategy.carries_sources
+        assert strategy.mode is Mode.SUPERVISE
