@@ -16,6 +16,7 @@ from kindling.sync.template.normal import normal, template_bytes
 from kindling.sync.template.patch import (
     AGENT_PATH,
     CONTROL_FOLDER,
+    carries,
     chosen,
     original_argv,
     patched,
@@ -602,3 +603,58 @@ def test_an_empty_map_that_means_something_stays() -> None:
     of["spec"]["spread"] = {"labelSelector": {}}
     assert normal(of)["spec"]["volumes"] == [{"name": "v", "emptyDir": {}}]
     assert normal(of)["spec"]["spread"] == {"labelSelector": {}}
+
+
+def test_a_session_without_a_patch_takes_its_annotation_away_and_nothing_else() -> None:
+    """Whatever others did to the template meanwhile was never its business."""
+    thing = workload(template())
+    begun = begin(thing, session(), patch=False)
+    assert begun.record.patched == begun.record.before
+    taken = patched_by(begun.patch, thing)
+    assert taken["spec"] == thing["spec"]
+    assert held(taken) is not None
+    with pytest.raises(SecondSessionError):
+        begin(taken, session(name="s2"), patch=False)
+    taken["spec"]["template"]["spec"]["containers"][0]["image"] = "web:2"
+    back = original(taken, begun.record)
+    assert isinstance(back, Restore)
+    given = patched_by(back.patch, taken)
+    assert given["spec"] == taken["spec"]
+    assert given["metadata"]["annotations"] == thing["metadata"]["annotations"]
+    assert original(given, begun.record) == Restored()
+
+
+def test_a_template_carries_a_patch_in_whatever_order_and_misses_any_part_of_it() -> None:
+    made = session(writable=("/app",), architecture="arm64")
+    whole = patched(template(livenessProbe={"httpGet": {"port": 1}}), made)
+    assert carries(whole, made)
+    other = copy.deepcopy(whole)
+    other["spec"]["volumes"].append({"name": "aaa", "emptyDir": {}})
+    other["spec"]["volumes"].reverse()
+    other["spec"]["containers"][0]["env"] = [{"name": "A", "value": "1"}]
+    other["metadata"]["labels"] = {"app": "new"}
+    assert carries(other, made)
+    # What is copied into the new folders must come from the image that runs.
+    other["spec"]["containers"][0]["image"] = "web:2"
+    assert not carries(other, made)
+
+    def without(*path: Any) -> dict[str, Any]:
+        result = copy.deepcopy(whole)
+        place: Any = result
+        for key in path[:-1]:
+            place = place[key]
+        del place[path[-1]]
+        return result
+
+    for path in (
+        ("metadata", "annotations"),
+        ("spec", "volumes", 0),
+        ("spec", "initContainers"),
+        ("spec", "nodeSelector"),
+        ("spec", "containers", 0, "command"),
+        ("spec", "containers", 0, "volumeMounts", 0),
+        ("spec", "containers", 0, "livenessProbe", "failureThreshold"),
+        ("spec", "containers", 0, "name"),
+    ):
+        assert not carries(without(*path), made), path
+    assert not carries(whole, session(name="s2"))

@@ -100,10 +100,10 @@ async def test_a_pod_that_is_replaced_is_another_container(tmp_path: Path, patch
         assert {one.mounted for one in first} == {patch}
         assert {one.supervised for one in first} == {patch}
         here.cluster.remove(ObjectRef("v1", "Pod", first[0].pod, "default"))
+        containers: tuple[Container, ...] = first
         async with asyncio.timeout(LIMIT):
-            async for containers in sets:
-                if len(containers) == 2 and containers != first:
-                    break
+            while len(containers) != 2 or containers == first:
+                containers = await anext(sets)
         assert first[1] in containers
         assert first[0] not in containers
         record = here.records.get("s1")
@@ -188,10 +188,10 @@ async def test_what_someone_rolls_out_is_taken_again_and_comes_back_in_the_end(
         async with aclosing(here.hold.containers()) as sets:
             first = await until_complete(here.hold, sets)
             here.cluster.put(theirs)
+            containers = first
             async with asyncio.timeout(LIMIT):
-                async for containers in sets:
-                    if here.hold.complete and not here.hold.lost and containers != first:
-                        break
+                while here.hold.lost or not here.hold.complete or containers == first:
+                    containers = await anext(sets)
         assert not {one.pod_uid for one in first} & {one.pod_uid for one in containers}
         assert any("rolled deployment/web out anew" in line for line in here.remarks)
         assert here.hold.record.recorded.before == theirs["spec"]["template"]
