@@ -625,7 +625,7 @@ def test_a_session_without_a_patch_takes_its_annotation_away_and_nothing_else() 
 
 
 def test_a_template_carries_a_patch_in_whatever_order_and_misses_any_part_of_it() -> None:
-    made = session(writable=("/app",), architecture="arm64")
+    made = session("web", writable=("/app",), architecture="arm64")
     whole = patched(template(livenessProbe={"httpGet": {"port": 1}}), made)
     assert carries(whole, made)
     other = copy.deepcopy(whole)
@@ -657,4 +657,4 @@ def test_a_template_carries_a_patch_in_whatever_order_and_misses_any_part_of_it(
         ("spec", "containers", 0, "name"),
     ):
         assert not carries(without(*path), made), path
-    assert not carries(whole, session(name="s2"))
+    assert not carries(whole, session("web", name="s2"))
