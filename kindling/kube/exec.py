@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,11 @@ CHANNELS = "v4.channel.k8s.io"
 """The subprotocol of 1.20 and all later servers: each message begins with its channel's number."""
 
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
+_NO_PROGRAM = re.compile(
+    r"executable file .*not found|exec: .*(no such file or directory|permission denied)"
+    r"|exec format error"
+)
+"""What the runtimes of containers say of a program that is not there, or that none can run."""
 
 
 class NoProgramError(ClusterError):
@@ -88,6 +94,6 @@ def exit_code(text: bytes, doing: str) -> int:
             return int(cause["message"])
     if not status.get("code"):
         raise ClusterError(f"Cannot {doing}: {status.get('message') or 'no reason given'}")
-    if "executable file not found" in str(status.get("message")):
+    if _NO_PROGRAM.search(str(status.get("message"))):
         raise NoProgramError(f"Cannot {doing}: the container has no such program")
     raise error_of_status(status, doing)

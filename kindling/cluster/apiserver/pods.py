@@ -124,12 +124,18 @@ class PodStreams:
 
 async def _refuse_exec(exchange: Exchange, error: ApiError) -> None:
     """A refusal by the node. A client of protocol v5 gets it where it expects a command's end, as
-    from the real server, which has taken the WebSocket by then; others get it as HTTP."""
+    from the real server, which has taken the WebSocket by then; one of v4 what the container's
+    runtime says, since that comes after the WebSocket was taken on every server. Others get it as
+    HTTP."""
     offered = exchange.scope.get("subprotocols") or []
-    if "v5.channel.k8s.io" not in offered:
+    if "v5.channel.k8s.io" in offered:
+        protocol = "v5.channel.k8s.io"
+    elif "v4.channel.k8s.io" in offered and error.code == 500:
+        protocol = "v4.channel.k8s.io"
+    else:
         raise error
     await exchange.receive()
-    await exchange.send({"type": "websocket.accept", "subprotocol": "v5.channel.k8s.io"})
+    await exchange.send({"type": "websocket.accept", "subprotocol": protocol})
     body = _ERROR_CHANNEL + orjson.dumps(error.status())
     await exchange.send({"type": "websocket.send", "bytes": body})
     await exchange.send({"type": "websocket.close", "code": 1000})
