@@ -3,17 +3,23 @@ leads from one answer to another."""
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.sync.world.stage import IMAGES, Workload
 
-__all__ = ["RUNTIMES", "Runtime"]
+__all__ = ["RUNTIMES", "Runtime", "full"]
 
 _PYTHON = "kindling-test-sync-python:1"
 _DEBIAN = "kindling-test-sync-debian:1"
 _HTTPD = "mkdir -p /www && echo one > /www/index.html && exec httpd -f -p 8080 -h /www"
+
+
+def full() -> bool:
+    """Whether all is tried, which takes minutes."""
+    return os.environ.get("KINDLING_SYNC_FULL") == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,8 @@ class Runtime:
     label: str
     strategy: str
     options: tuple[str, ...] = ("--restart",)
+    gate: bool = True
+    """Whether it is tried each time; others with `KINDLING_SYNC_FULL=1`."""
 
     def stage_source(self, folder: Path) -> Path:
         """A copy of the source, to be edited."""
@@ -93,6 +101,7 @@ RUNTIMES = (
         "answer.py",
         "Flask",
         "restart",
+        gate=False,
     ),
     Runtime(
         # By the image's entry point, with a root that nobody can write.
@@ -114,6 +123,7 @@ RUNTIMES = (
         "answer.rb",
         "Ruby",
         "restart",
+        gate=False,
     ),
     Runtime(
         _debian("puma", "puma", "-btcp://0.0.0.0:8080", folder="puma", kind="StatefulSet"),
@@ -128,8 +138,10 @@ RUNTIMES = (
         "debian/sinatra",
         "/app/sinatra",
         "answer.rb",
-        "Ruby",
-        "restart",
+        # Puma inside, which calls its process so, and answers to its signal.
+        "Puma",
+        "USR2",
+        gate=False,
     ),
     Runtime(
         _debian("nginx", "nginx", "-c", "/etc/world/nginx.conf", folder=""),
@@ -146,6 +158,7 @@ RUNTIMES = (
         "answer.php",
         "PHP",
         "reload",
+        gate=False,
     ),
     Runtime(
         # Two containers; the one that is synced is not the first.

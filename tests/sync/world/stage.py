@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
@@ -153,22 +154,26 @@ class Stage:
         assert "kindling.dev/session" not in (found["metadata"].get("annotations") or {})
         maps = await self.cluster.list("v1", "ConfigMap", namespace=self.namespace)
         named = [one["metadata"]["name"] for one in maps.items]
-        ours = [name for name in named if name.startswith(f"kindling-sync-{workload.name}")]
-        assert ours == []
+        ours = re.compile(rf"kindling-sync-{workload.name}(-[0-9a-f]+)?")
+        assert [name for name in named if ours.fullmatch(name)] == []
 
     async def answers(self, workload: Workload) -> set[str]:
         """What each pod says at `/`; `-` for one that does not answer."""
         pods = await self.pods(workload)
         return {await self._get(pod["metadata"]["name"]) for pod in pods}
 
-    async def serves(self, workload: Workload, wanted: str, seconds: float = LIMIT) -> None:
-        """Wait until every pod answers this and nothing else."""
+    async def serves(
+        self, workload: Workload, wanted: str, meanwhile: Callable[[], None] = lambda: None
+    ) -> None:
+        """Wait until every pod answers this and nothing else. `meanwhile` raises when waiting is
+        of no use."""
 
         async def looked() -> tuple[bool, object]:
+            meanwhile()
             found = await self.answers(workload)
             return found == {wanted}, found
 
-        await eventually(looked, f"{workload.name} serves `{wanted}`", seconds)
+        await eventually(looked, f"{workload.name} serves `{wanted}`")
 
     async def tree(self, pod: str, place: str, container: str = "main") -> Tree:
         """What a container holds below a folder. Its image must be one of Debian's."""
@@ -182,10 +187,10 @@ class Stage:
                 digest, _, path = line.partition(b"  ./")
                 digests[os.fsdecode(path)] = digest.decode()
         found: dict[str, str] = {}
-        for line in heads.split(b"\0"):
-            if not line:
+        for head in heads.split(b"\0"):
+            if not head:
                 continue
-            kind, mode, rest = os.fsdecode(line).split(" ", 2)
+            kind, mode, rest = os.fsdecode(head).split(" ", 2)
             path, _, target = rest.rpartition("\t")
             tail = {"f": f"{mode} {digests.get(path, '?')}", "d": mode, "l": target}
             found[path] = f"{kind} {tail.get(kind, '')}"
