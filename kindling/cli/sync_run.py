@@ -21,7 +21,7 @@ from kindling.cli.sync_watch import Keeper
 from kindling.cli.there import tell, wanted_cluster
 from kindling.errors import InterruptError, KindlingError
 from kindling.objects.identity import display_name
-from kindling.sync.notices import Built, Found, Notice, Remark
+from kindling.sync.notices import Built, Found, Notice, Released, Remark
 from kindling.sync.rules.failures import Action
 from kindling.sync.trees.manifest import Reason
 
@@ -59,6 +59,7 @@ LEFT_OUT = (
 """What package managers, builds and tools make for the machine they run on. `--exclude '!**/dist'`
 takes one of them in again."""
 
+_NOTHING = Released("Nothing was changed")
 _LAST_BATCHES = 15.0
 """How long what is under way at the end may take before it is cut off."""
 
@@ -232,9 +233,14 @@ class _Run:
 
     async def to_its_end(self, wish: Leaving) -> int:
         """The whole session; its exit code."""
-        if not await _unless(wish, self.session.start()):
+        try:
+            begun = await _unless(wish, self.session.start())
+        except KindlingError:
+            await self._stop()
+            raise
+        if not begun:
             self.face.interrupted()
-            self.face.remark("Interrupted at its start: everything is put back")
+            self.face.remark("Interrupted at its start; nothing is left behind")
             await self._stop()
             return InterruptError.exit_code
         if self.asked.once:
@@ -382,7 +388,8 @@ class _Run:
         self.face.settle()
         released = await self.session.stop(decide=self._decide())
         self._over = True
-        self.face.tell(released)
+        if released != _NOTHING:
+            self.face.tell(released)
         return 0 if released.exact else 1
 
     def _decide(self) -> Decide:

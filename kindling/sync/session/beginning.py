@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 
 from kindling.errors import ClusterError, UsageError
 from kindling.graph.spec import ObjectRef
+from kindling.graph.steps import RestartContainer
 from kindling.kube.errors import ForbiddenError, NotFoundError
 from kindling.kube.protocol import Cluster, Object, PodSource
 from kindling.objects.identity import display_name
@@ -24,14 +25,14 @@ from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection
 from kindling.sync.runtimes.frontend import document_root
-from kindling.sync.runtimes.plan import Strategy, plan
+from kindling.sync.runtimes.plan import Strategy, plan, restarting
 from kindling.sync.session.looking import Seen, find_program, look, seen_from
 from kindling.sync.session.order import Order
 from kindling.sync.session.sourced import source_of_plan
 from kindling.sync.source.tree import SourceTree
 from kindling.sync.template.patch import chosen, read_only
 from kindling.sync.workload.argv import ImageConfig, find_argv
-from kindling.sync.workload.choosing import Wanted, choose
+from kindling.sync.workload.choosing import Chosen, Wanted, choose
 
 __all__ = ["Beginning", "Images", "begin", "destination_of", "landing_place", "present"]
 
@@ -128,6 +129,8 @@ async def _planned(
     project = await source_of_plan(source)
     detection = seen.detected(project.files)
     strategy = plan(detection, order.overrides, source=project, machine=machine, here=here())
+    if any(isinstance(step, RestartContainer) for step in order.steps):
+        strategy = restarting(strategy)
     if strategy.patches and problem is not None:
         raise problem
     if strategy.leaves:
@@ -219,9 +222,21 @@ async def machine_of(cluster: Cluster, container: Container, link: Link | None) 
     return replace(here(), os="linux")
 
 
-async def present(order: Order, cluster: Cluster, now: float) -> tuple[Container, ...]:
-    """The chosen container of every pod that runs just now, whoever has the workload."""
+async def present(order: Order, cluster: Cluster, now: float) -> Chosen:
+    """The chosen container of every pod that runs just now, whoever has the workload, and why
+    others do not.
+
+    Raises:
+        ClusterError: The workload is scaled to zero: there is nothing to wait for.
+    """
     workload = await cluster.get(order.workload)
+    if workload["spec"].get("replicas") == 0:
+        called = f"{order.workload.kind.lower()}/{order.workload.name}"
+        raise ClusterError(
+            f"{display_name(order.workload)} has no pods: it is scaled to zero",
+            hint=f"`kubectl scale {called} -n {order.workload.namespace} --replicas=1` gives it "
+            "one.",
+        )
     name = str(chosen(workload["spec"]["template"], order.container)["name"])
     uid = workload["metadata"].get("uid")
     sets: Sequence[Object] = ()
@@ -233,27 +248,30 @@ async def present(order: Order, cluster: Cluster, now: float) -> tuple[Container
             if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())
         ]
     pods = await cluster.pods_of(PodSource((order.workload,)))
-    found = choose(workload, sets, pods, Wanted("", name), datetime.fromtimestamp(now, UTC))
-    return found.containers
+    return choose(workload, sets, pods, Wanted("", name), datetime.fromtimestamp(now, UTC))
 
 
 async def _first(order: Order, cluster: Cluster, clock: Clock, tell: Tell) -> Container:
-    """A container that runs; waited for, for a while."""
+    """A container that runs; waited for, for a while, unless waiting cannot help. One that crashes
+    is waited for: what is synced may be its mend."""
     began = clock.monotonic()
-    said = False
+    said: tuple[str, ...] | None = None
+    called = display_name(order.workload)
     while True:
-        containers = await present(order, cluster, clock.time())
-        if containers:
-            return containers[0]
+        found = await present(order, cluster, clock.time())
+        if found.containers:
+            return found.containers[0]
         waited = clock.monotonic() - began
-        if waited > _SAY_AFTER and not said:
-            said = True
-            tell(Remark(f"Waiting for a container of {display_name(order.workload)} to run"))
-        if waited > _PATIENCE:
+        if waited > _SAY_AFTER and found.waiting != said:
+            said = found.waiting
+            tell(Remark(f"Waiting for a container of {called} to run", details=said))
+        hopeless = [one for one in found.troubles if one.hopeless and not one.crashed]
+        if waited > _PATIENCE or (hopeless and said is not None):
+            told = [one.message for one in hopeless if one.message]
             raise ClusterError(
-                f"No container of {display_name(order.workload)} runs",
-                hint="Look at its pods: `kubectl describe` says what keeps them. A workload that "
-                "is scaled to zero has none.",
+                f"No container of {called} runs",
+                details=tuple(dict.fromkeys((*found.waiting, *told))),
+                hint="A session needs one that does: mend its pods first.",
             )
         await clock.sleep(_LOOK_AGAIN)
 
