@@ -171,7 +171,9 @@ class Replica:
             try:
                 link = await self.linked()
                 if read or self.known is None:
-                    await self._read(link, wanted, places if least and not misread else None)
+                    await self._read(
+                        link, wanted, places if least and not misread else None, misread
+                    )
                 made = await self._apply(link, wanted, places, unsteady)
             except SourceChangedError as problem:
                 changed += 1
@@ -194,20 +196,23 @@ class Replica:
             except ClusterError:
                 # It holds something else than we thought. Once its tree was read, that is an error.
                 self.known = None
-                if misread or (read and not least):
+                if misread:
                     raise
                 misread = read = True
             else:
                 self.equal = True
                 return so_far + made
 
-    async def _read(self, link: Link, wanted: Wanted, places: Sequence[str] | None) -> None:
+    async def _read(
+        self, link: Link, wanted: Wanted, places: Sequence[str] | None, doubt: bool
+    ) -> None:
+        """`doubt`: the folders that lead to a missing destination may be missing, too."""
         if self._resolved != wanted.tops:
             resolved = {top: await link.resolve(top) for top in wanted.tops if top}
             self.routes, self._resolved = Routes.of(resolved), wanted.tops
         tops = _tops(wanted) if places is None else tuple(places)
         found = await link.tree([self.routes.real(top) for top in tops], wanted.skip)
-        self.known = dict(self.routes.tree(found, tops).entries)
+        self.known = dict(self.routes.tree(found, tops, doubt=doubt).entries)
 
     async def _apply(
         self,
@@ -234,7 +239,8 @@ class Replica:
         batch = difference(want, there, had=had, mirror=self.mirror, excluded=leave)
         sent = Sent(0, 0, 0.0)
         if batch:
-            sent = await link.apply(self.routes.batch(batch), Through(self.routes, wanted))
+            sending = self.routes.batch(_without_ways(batch, want))
+            sent = await link.apply(sending, Through(self.routes, wanted))
             noted(known, batch)
         return Brought(len(batch), sent.size, batch.refused, tuple(sorted(unsteady)))
 
@@ -242,6 +248,18 @@ class Replica:
         """Longer each time, and not all replicas at the same moment."""
         most = min(_LONGEST_WAIT, _FIRST_WAIT * 4 ** (times - 1))
         await self.clock.sleep(most * random.uniform(0.5, 1.0))
+
+
+def _without_ways(batch: Batch, want: TreeManifest) -> Batch:
+    """Without the making of folders that are made with the one below them, and which may be there
+    with a mode of their own."""
+    made = {one.path for one in batch.operations if isinstance(one, Mkdir)}
+    leading = {up for path in made for up in above(path)}
+    ways = {path for path in made & leading if want.entries[path].mode is None}
+    if not ways:
+        return batch
+    steps = (one for one in batch.operations if not (isinstance(one, Mkdir) and one.path in ways))
+    return Batch(tuple(steps), batch.refused)
 
 
 def _none(path: str) -> bool:  # noqa: ARG001

@@ -59,9 +59,12 @@ class Routes:
         ]
         return Batch(tuple(steps), batch.refused)
 
-    def tree(self, found: TreeManifest, tops: Iterable[str]) -> TreeManifest:
+    def tree(
+        self, found: TreeManifest, tops: Iterable[str], *, doubt: bool = False
+    ) -> TreeManifest:
         """What a container lists, by places. Only what lies at or below `tops` is known of it, so
-        the folders above them are taken for folders of any mode."""
+        the folders above them are taken for folders of any mode; with `doubt`, those above what is
+        not there are taken to be missing."""
         known: dict[str, Entry] = {}
         for top in sorted(tops, key=len):
             real = self.real(top)
@@ -78,6 +81,8 @@ class Routes:
                 del known[path]
             inside.pop("", None)
             known.update(inside)
+            if doubt and not inside:
+                continue
             for folder in above(top):
                 held = known.get(folder)
                 if held is None or held.kind is not Kind.DIR:

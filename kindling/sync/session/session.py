@@ -185,6 +185,9 @@ class SyncSession:
             if isinstance(found, Nothing) and not places and not rescan:
                 return Outcome(Action.DONE, found.why)
             commands = found.commands if isinstance(found, Carry) else ()
+        if crew.builds and not rescan and _only_folders(changed, source.source.entries):
+            # Such as the one that the build itself makes for what it builds.
+            return Outcome(Action.DONE, "only folders came")
         crew.touched.update(places)
         task = Task(tuple(sorted(places)), tuple(sorted(changed)), commands, since, rescan)
         return await (self._build(task) if crew.builds else crew.bring(task))
@@ -312,6 +315,10 @@ class SyncSession:
         if self._source is None:
             raise ExecutionError("The sync session has not started")
         return self._source
+
+
+def _only_folders(changed: Collection[str], entries: Mapping[str, str]) -> bool:
+    return all(entries.get(path, "").startswith("dir:") for path in changed)
 
 
 def _me() -> str:

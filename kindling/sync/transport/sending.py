@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kindling.sync.agent import frames
 from kindling.sync.agent.delta import Match, Signature, difference, literal_size
-from kindling.sync.agent.protocol import CHUNK, encode
+from kindling.sync.agent.protocol import CHUNK, compressed, encode
 from kindling.sync.protocol import Contents, SourceChangedError
 from kindling.sync.trees.batch import (
     Chmod,
@@ -64,10 +64,12 @@ class Piece:
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What the container was found to have before the batch: sums of older versions of big files,
-    and the modes of files to be moved that hold what they should."""
+    the modes of files to be moved that hold what they should, and whether its agent takes contents
+    deflated."""
 
     signatures: Mapping[str, Signature] = field(default_factory=dict[str, Signature])
     movable: Mapping[str, int] = field(default_factory=dict[str, int])
+    deflates: bool = False
 
 
 def opening(operations: Sequence[Operation]) -> int:
@@ -126,20 +128,18 @@ def _frames(
     path = path_bytes(operation.path)
     match operation:
         case Put():
-            yield from _put(operation, contents, ident, around.signatures)
+            yield from _put(operation, contents, ident, around)
         case Move(source, _, mode, digest):
             held = around.movable.get(source)
             if held is None:
-                yield from _put(
-                    Put(operation.path, mode, digest), contents, ident, around.signatures
-                )
+                yield from _put(Put(operation.path, mode, digest), contents, ident, around)
                 yield encode(frames.Delete(ident, path_bytes(source), missing_ok=True))
                 return
             if held != mode:
                 yield encode(frames.Chmod(ident, path_bytes(source), mode))
             yield encode(frames.Rename(ident, path_bytes(source), path))
         case Mkdir(_, mode):
-            yield encode(frames.Mkdir(ident, path, mode))
+            yield encode(frames.Mkdir(ident, path, mode, parents=True))
         case Link(_, target):
             yield encode(frames.Symlink(ident, path, path_bytes(target)))
         case Chmod(_, mode):
@@ -150,9 +150,7 @@ def _frames(
             yield encode(frames.Rmdir(ident, path, if_empty=True))
 
 
-def _put(
-    put: Put, contents: Contents, ident: int, signatures: Mapping[str, Signature]
-) -> Iterator[bytes]:
+def _put(put: Put, contents: Contents, ident: int, around: Surroundings) -> Iterator[bytes]:
     try:
         handle = _open(contents.file(put.path))
     except OSError as error:
@@ -161,13 +159,14 @@ def _put(
         size = os.fstat(handle).st_size
         if put.size is not None and put.size != size:
             raise SourceChangedError(put.path)
-        older = signatures.get(put.path)
+        older = around.signatures.get(put.path)
+        deflate = around.deflates
         if size <= CHUNK:
-            yield _small(put, _rest(handle, size), ident)
+            yield _small(put, _rest(handle, size), ident, deflate)
         elif older is not None and size <= _WHOLE_MOST:
-            yield from _different(put, _rest(handle, size), ident, older)
+            yield from _different(put, _rest(handle, size), ident, older, deflate)
         else:
-            yield from _streamed(put, handle, size, ident)
+            yield from _streamed(put, handle, size, ident, deflate)
     except OSError as error:
         raise SourceChangedError(put.path) from error
     finally:
@@ -201,7 +200,7 @@ def _checked(put: Put, digest: bytes) -> bytes:
     return digest
 
 
-def _small(put: Put, content: bytes, ident: int) -> bytes:
+def _small(put: Put, content: bytes, ident: int, deflate: bool) -> bytes:
     """A file in one go: what `encode` makes of PUT, DATA and PUT_END. There are thousands of them
     in a first copy."""
     digest = _checked(put, sha256(content).digest())
@@ -214,32 +213,34 @@ def _small(put: Put, content: bytes, ident: int) -> bytes:
         about,
     ]
     if content:
-        parts += (_HEADER.pack(len(content), frames.Data.TYPE, 0, 0, ident), content)
+        parts.append(_data(ident, content, deflate))
     parts += (_HEADER.pack(len(digest), frames.PutEnd.TYPE, 0, 0, ident), digest)
     return b"".join(parts)
 
 
-def _streamed(put: Put, handle: int, size: int, ident: int) -> Iterator[bytes]:
+def _streamed(put: Put, handle: int, size: int, ident: int, deflate: bool) -> Iterator[bytes]:
     yield encode(frames.Put(ident, path_bytes(put.path), put.mode, frames.KEEP_TIME, size))
     sums = sha256()
     left = size
     while left and (content := os.read(handle, min(CHUNK, left))):
         sums.update(content)
         left -= len(content)
-        yield _data(ident, content)
+        yield _data(ident, content, deflate)
     if left or os.read(handle, 1):
         raise SourceChangedError(put.path)
     yield encode(frames.PutEnd(ident, _checked(put, sums.digest())))
 
 
-def _different(put: Put, content: bytes, ident: int, older: Signature) -> Iterator[bytes]:
+def _different(
+    put: Put, content: bytes, ident: int, older: Signature, deflate: bool
+) -> Iterator[bytes]:
     digest = _checked(put, sha256(content).digest())
     path = path_bytes(put.path)
     parts = difference(content, older)
     if literal_size(parts) > _WORTH * len(content):
         yield encode(frames.Put(ident, path, put.mode, frames.KEEP_TIME, len(content)))
         for at in range(0, len(content), CHUNK):
-            yield _data(ident, content[at : at + CHUNK])
+            yield _data(ident, content[at : at + CHUNK], deflate)
         yield encode(frames.PutEnd(ident, digest))
         return
     yield encode(frames.Put(ident, path, put.mode, frames.KEEP_TIME, len(content), path))
@@ -254,11 +255,16 @@ def _different(put: Put, content: bytes, ident: int, older: Signature) -> Iterat
             copies.clear()
         if not isinstance(part, Match):
             for at in range(part.start, part.end, CHUNK):
-                yield _data(ident, content[at : min(at + CHUNK, part.end)])
+                yield _data(ident, content[at : min(at + CHUNK, part.end)], deflate)
     if copies:
         yield encode(frames.Copy(ident, tuple(copies)))
     yield encode(frames.PutEnd(ident, digest))
 
 
-def _data(ident: int, content: bytes) -> bytes:
+def _data(ident: int, content: bytes, deflate: bool) -> bytes:
+    """A frame of contents, deflated where that pays."""
+    if deflate:
+        data = compressed(frames.Data(ident, content))
+        if data.deflated:
+            return encode(data)
     return _HEADER.pack(len(content), frames.Data.TYPE, 0, 0, ident) + content

@@ -104,7 +104,8 @@ class FolderLink:
         return code
 
     async def read(self, path: str, most: int = 1 << 20) -> bytes | None:
-        return await self._inner.read(path, most)
+        # An absolute path is this machine's own.
+        return await self._inner.read(path.lstrip("/"), most)
 
     async def processes(self) -> tuple[Process, ...]:
         return tuple(self._pod.processes)
