@@ -240,7 +240,7 @@ class _Run:
             raise
         if not begun:
             self.face.interrupted()
-            self.face.remark("Interrupted at its start; nothing is left behind")
+            self.face.remark("Interrupted at its start; what was touched is put back")
             await self._stop()
             return InterruptError.exit_code
         if self.asked.once:
