@@ -23,9 +23,13 @@ continuation."""
 
 
 class Debounce:
-    """Decides when to hand out what has gathered. Pure: every moment is given (seconds)."""
+    """Decides when to hand out what has gathered. Pure: every moment is given (seconds).
 
-    def __init__(self) -> None:
+    `quiet`: always so much of it, instead of what the burst suggests.
+    """
+
+    def __init__(self, quiet: float | None = None) -> None:
+        self._quiet = quiet
         self._first: float | None = None
         self._last = 0.0
         self._least = _QUIET
@@ -49,6 +53,8 @@ class Debounce:
         """When the gathered events go out if nothing else comes; None when there are none."""
         if self._first is None:
             return None
+        if self._quiet is not None:
+            return min(self._last + self._quiet, self._first + max(_HELD_MOST, self._quiet))
         lasted = self._last - self._first
         quiet = min(max(self._least, _SHARE * lasted), _QUIET_MOST)
         return min(self._last + quiet, self._first + _HELD_MOST)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol
@@ -41,6 +41,8 @@ class Batch:
     rescan: frozenset[str] = frozenset()
     since: float = 0.0
     """When the first of it was seen, by the watcher's monotonic clock."""
+    until: float = 0.0
+    """When the last of it was."""
 
 
 class Watcher:
@@ -60,6 +62,7 @@ class Watcher:
         self._make = backend or _backend
         self._gathering = _Gathering(self._arrived)
         self._debounce = Debounce()
+        self._last = 0.0
         self._backend: Backend | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._awake = asyncio.Event()
@@ -110,9 +113,23 @@ class Watcher:
                     continue
                 since = self._debounce.first
                 self._debounce.flush(now)
-                batch = self._gathering.take(since)
+                batch = self._gathering.take(since, self._last)
                 if batch.paths or batch.rescan:
                     yield batch
+
+    async def arrivals(self) -> AsyncGenerator[Batch, None]:
+        """What was seen as soon as it was, for who decides himself when a burst is over. Use this
+        or `batches`, not both."""
+        while not self._closed:
+            await self._awake.wait()
+            self._awake.clear()
+            if self._debounce.due is None or self._closed:
+                continue
+            since = self._debounce.first
+            self._debounce.flush(self._clock.monotonic())
+            batch = self._gathering.take(since, self._last)
+            if batch.paths or batch.rescan:
+                yield batch
 
     def _arrived(self) -> None:
         """Called on the back end's threads, once per burst until `_note` ran."""
@@ -125,7 +142,8 @@ class Watcher:
 
     def _note(self) -> None:
         self._gathering.noted()
-        self._debounce.touch(self._clock.monotonic())
+        self._last = self._clock.monotonic()
+        self._debounce.touch(self._last)
         self._awake.set()
 
 
@@ -166,11 +184,11 @@ class _Gathering:
         with self._lock:
             self._announced = False
 
-    def take(self, since: float) -> Batch:
+    def take(self, since: float, until: float) -> Batch:
         with self._lock:
             paths, self._paths = self._paths, set()
             rescan, self._rescan = self._rescan, set()
-        return Batch(frozenset(paths), frozenset(rescan), since)
+        return Batch(frozenset(paths), frozenset(rescan), since, until)
 
 
 def _backend(sink: Sink) -> Backend:

@@ -158,6 +158,10 @@ class SourceTree:
             raise SourceChangedError(place)
         return Path(self._rules.top) / path
 
+    def knows(self, path: str) -> bool:
+        """Was the (absolute) path there when it was last looked at?"""
+        return self._named(path) in self._entries
+
     def excluded(self, place: str) -> bool:
         """Is the place one that ignore rules leave to the container? Never to be touched, not by a
         mirror either."""

@@ -75,33 +75,45 @@ class Quiet:
     that never goes back).
 
     `known`: does the container have this path, as far as was decided so far? A temporary name that
-    came and went is nothing only where it was not there before.
+    came and went is nothing only where it was not there before. `quiet`: how much of it ends a
+    burst (seconds), instead of what the burst suggests.
     """
 
-    def __init__(self, known: Callable[[str], bool]) -> None:
+    def __init__(self, known: Callable[[str], bool], quiet: float | None = None) -> None:
         self._known = known
         self._told: set[str] = set()
         """Temporary names that were handed out as there: `known` may hear of them later."""
-        self._burst = Debounce()
+        self._burst = Debounce(quiet)
+        self._most = max(_HELD_MOST, quiet or 0.0)
         self._last = 0.0
         self._seen: dict[str, bool] = {}
         """Path to whether it is there."""
         self._new: set[str] = set()
         """Temporary names that came in this burst, so that their going leaves nothing behind."""
 
+    def began(self, now: float) -> None:
+        """What is about to be told began to happen then."""
+        self._burst.touch(now)
+
     def saw(self, path: str, now: float, *, gone: bool = False) -> None:
         """Something happened to `path`, which is there, or gone, as of now."""
         self._burst.touch(now)
         self._last = now
         if is_temporary(path):
+            if gone and path not in self._seen and not self._was_there(path):
+                # It came and went before anyone looked.
+                return
             if not gone and path not in self._seen:
-                if path not in self._told and not self._known(path):
+                if not self._was_there(path):
                     self._new.add(path)
             elif gone and path in self._new:
                 self._new.discard(path)
                 del self._seen[path]
                 return
         self._seen[path] = not gone
+
+    def _was_there(self, path: str) -> bool:
+        return path in self._told or self._known(path)
 
     @property
     def due(self) -> float | None:
@@ -111,7 +123,7 @@ class Quiet:
             return None
         if any(not there or is_temporary(path) for path, there in self._seen.items()):
             due = max(due, self._last + _GRACE)
-        return min(due, self._burst.first + _HELD_MOST)
+        return min(due, self._burst.first + self._most)
 
     def take(self, now: float) -> Gathered | None:
         """What was gathered, when it is due; None when it is not, or nothing is left of it."""
