@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,10 +38,31 @@ def checking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent of the other architecture, as a program that starts it in an emulator."""
+    if platform.system() != "Linux":
+        pytest.skip("the agent runs on Linux alone")
+    other = next(name for name in builder.ARCHITECTURES if name != builder.machine())
+    emulator = shutil.which(f"qemu-{other}-static") or shutil.which(f"qemu-{other}")
+    if emulator is None:
+        pytest.skip(f"there is no qemu-{other} here (package qemu-user-static)")
+    folder = tmp_path_factory.mktemp("emulated")
+    try:
+        made = builder.build(folder, other)
+    except HostError as error:
+        if "none was found" not in error.message:
+            raise
+        pytest.skip(f"the agent cannot be built here: {error.message}")
+    program = folder / "agent"
+    program.write_text(f'#!/bin/sh\nexec {emulator} {made} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture(scope="session")
 def binary(request: pytest.FixtureRequest) -> Path:
-    """The agent that is tested."""
-    which = "checking" if os.environ.get("KINDLING_AGENT_SANITIZED") == "1" else "built"
-    found = request.getfixturevalue(which)
+    """The agent that is tested: as it is shipped, or the one that `KINDLING_TEST_AGENT` names."""
+    found = request.getfixturevalue(os.environ.get("KINDLING_TEST_AGENT", "built"))
     assert isinstance(found, Path)
     return found
 

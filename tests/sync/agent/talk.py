@@ -39,7 +39,7 @@ _Frame = TypeVar("_Frame", bound=Frame)
 
 def sanitized(folder: Path) -> Path:
     """The agent built so that it ends when it reads or writes where it must not, or does what C
-    does not define. All tests of the agent run with it under `KINDLING_AGENT_SANITIZED=1`."""
+    does not define. All tests of the agent run with it under `KINDLING_TEST_AGENT=checking`."""
     made = folder / "kindling-agent-sanitized"
     done = subprocess.run(
         [

@@ -166,9 +166,10 @@ def _supervised(
     try:
         yield process
     finally:
+        # Each program leads a process group of its own, with what it has started.
         for pid in [*_children(process.pid), process.pid]:
             try:
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(os.getpgid(pid), signal.SIGKILL)
             except ProcessLookupError:
                 continue
         process.wait(LIMIT)

@@ -135,6 +135,9 @@ def test_the_root_of_the_machine_is_served_without_a_walk_of_it(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(
+    os.environ.get("KINDLING_TEST_AGENT") == "emulated", reason="the emulated agent is root's alone"
+)
 def test_somebody_without_rights_serves_the_root_and_hears_of_each_path(
     binary: Path, open_folder: Path
 ) -> None:

@@ -161,6 +161,9 @@ def test_a_tree_that_is_too_deep_is_copied_as_far_as_paths_go(binary: Path, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may become somebody else")
+@pytest.mark.skipif(
+    os.environ.get("KINDLING_TEST_AGENT") == "emulated", reason="the emulated agent is root's alone"
+)
 def test_a_user_without_rights_copies_what_it_may_read_and_owns_the_copy(
     binary: Path, open_folder: Path
 ) -> None:
