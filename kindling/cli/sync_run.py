@@ -251,7 +251,7 @@ class _Run:
             await self._stop()
             raise
         if not self.face.deaf:
-            self.face.remark(f"putting {display_name(self.ref)} back (Ctrl-C again leaves at once)")
+            self.face.remark(f"Putting {display_name(self.ref)} back (Ctrl-C again leaves at once)")
         code = await self._stop()
         return code if whole else InterruptError.exit_code
 

@@ -34,7 +34,7 @@ from kindling.sync.template.patch import chosen, read_only
 from kindling.sync.workload.argv import ImageConfig, find_argv
 from kindling.sync.workload.choosing import Chosen, Wanted, choose
 
-__all__ = ["Beginning", "Images", "begin", "destination_of", "landing_place", "present"]
+__all__ = ["Beginning", "Images", "begin", "beside", "destination_of", "landing_place", "present"]
 
 Images = Callable[[str], Awaitable[ImageConfig | None]]
 """What an image says of its command, by its name or id, where someone here knows it."""
@@ -197,6 +197,20 @@ async def landing_place(
 def destination_of(source: SourceTree) -> str:
     """The place of the first destination."""
     return source.syncs[0].remote.strip("/") if source.syncs else ""
+
+
+def beside(seen: Seen, remotes: Sequence[str]) -> str:
+    """What to say when nothing of what is synced lands where the program runs; empty where it does,
+    where it runs nowhere in particular, and where its command names a destination."""
+    folder = posixpath.normpath(seen.folder)
+    tops = [posixpath.normpath(remote) for remote in remotes]
+    if folder == "/" or not tops:
+        return ""
+    for top in tops:
+        near = (folder + "/").startswith(top.rstrip("/") + "/") or top.startswith(folder + "/")
+        if near or any(word.startswith(top.rstrip("/") + "/") for word in seen.argv):
+            return ""
+    return f"The program runs in `{folder}`, and what is synced lands in `{tops[0]}`"
 
 
 def here() -> Machine:

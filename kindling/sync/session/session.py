@@ -31,7 +31,7 @@ from kindling.sync.rules.decision import Carry, Nothing, Rebuild, decide
 from kindling.sync.rules.failures import Action
 from kindling.sync.rules.landing import landings
 from kindling.sync.runtimes.plan import Strategy, lines
-from kindling.sync.session.beginning import Beginning, Images, begin
+from kindling.sync.session.beginning import Beginning, Images, begin, beside
 from kindling.sync.session.building import Builder, Job
 from kindling.sync.session.crew import Crew, Task
 from kindling.sync.session.fleet import Fleet
@@ -117,6 +117,11 @@ class SyncSession:
         """What of the source cannot be carried."""
         return () if self._source is None else self._source.source.refused
 
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """What of the source cannot be carried, by places."""
+        return () if self._source is None else self._source.source.refused
+
     def roots(self) -> tuple[WatchRoot, ...]:
         """What is to be watched; it may be another thing after a change of an ignore file."""
         return () if self._source is None else self._source.source.roots()
@@ -141,10 +146,12 @@ class SyncSession:
         strategy = began.strategy
         source = self._source = Sourced(began.source, mirror=order.mirror)
         crew = self._crew = self._gather(began, source)
-        remotes = order.destination or ", ".join(sync.remote for sync in began.source.syncs)
+        remotes = order.destination or ", ".join(_remotes(began))
         told = lines(strategy, source=order.source, destination=remotes)
         runtime, how, watching = told
         self._tell(Found(runtime, how, watching, strategy.tips, strategy.warnings))
+        if strategy.carries_sources and (text := beside(began.seen, _remotes(began))):
+            self._tell(Remark(text, warning=True, hint="Is that where it reads its files?"))
         for refused in began.source.refused:
             self._tell(Remark(str(refused), warning=True))
         if crew.builds:
@@ -328,3 +335,7 @@ def _me() -> str:
     except (KeyError, OSError):
         user = str(os.getuid())
     return f"{user}@{socket.gethostname()}"
+
+
+def _remotes(began: Beginning) -> list[str]:
+    return [sync.remote for sync in began.source.syncs]
