@@ -114,11 +114,6 @@ class SyncSession:
 
     @property
     def refused(self) -> tuple[Refused, ...]:
-        """What of the source cannot be carried."""
-        return () if self._source is None else self._source.source.refused
-
-    @property
-    def refused(self) -> tuple[Refused, ...]:
         """What of the source cannot be carried, by places."""
         return () if self._source is None else self._source.source.refused
 
