@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import ServerFaultError
 from kindling.kube.protocol import Cluster, EventKind, Object, PatchKind
 from kindling.sync.agent.binaries import agent
 from kindling.sync.notices import Notice, Released
@@ -191,11 +192,24 @@ async def complete(hold: Hold) -> tuple[Container, ...]:
     raise AssertionError("the sets never end")
 
 
+async def run_in(stage: Stage, container: Container, *argv: str) -> str:
+    """What a command in a container prints. A kubelet that has just started a container may not
+    find it yet (500), and says nothing when it does: so it is asked again."""
+    async with asyncio.timeout(LIMIT):
+        while True:
+            try:
+                done = await stage.cluster.exec(
+                    container.namespace, container.pod, container.name, argv
+                )
+            except ServerFaultError:
+                await asyncio.sleep(0.2)
+                continue
+            assert done.code == 0, done
+            return done.stdout.decode()
+
+
 async def first_process(stage: Stage, container: Container) -> list[str]:
-    done = await stage.cluster.exec(
-        container.namespace, container.pod, container.name, ["cat", "/proc/1/cmdline"]
-    )
-    return done.stdout.decode().split("\0")[:-1]
+    return (await run_in(stage, container, "cat", "/proc/1/cmdline")).split("\0")[:-1]
 
 
 async def test_a_deployment_of_three_is_taken_and_comes_back_to_the_byte(stage: Stage) -> None:
@@ -396,13 +410,8 @@ async def test_a_read_only_root_and_a_user_without_rights_are_no_hindrance(stage
     before = await stage.state(ref)
     hold = await stage.take(ref, writable=("/etc",))
     (container,) = await complete(hold)
-    done = await stage.cluster.exec(
-        container.namespace,
-        container.pod,
-        container.name,
-        ["sh", "-c", "grep -c ^root: /etc/passwd && echo x > /etc/new && cat /etc/new"],
-    )
-    assert (done.code, done.stdout.decode().split()) == (0, ["1", "x"]), done
+    script = "grep -c ^root: /etc/passwd && echo x > /etc/new && cat /etc/new"
+    assert (await run_in(stage, container, "sh", "-c", script)).split() == ["1", "x"]
     assert (await hold.release()).exact
     assert await stage.state(ref) == before
 
