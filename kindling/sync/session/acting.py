@@ -78,12 +78,12 @@ async def restart(link: Link, clock: Clock, grace: float = GRACE) -> Deed:
     return Deed(how, "restart", clock.monotonic() - began, status)
 
 
-async def last_words(cluster: Cluster, container: Container) -> tuple[str, ...]:
-    """The last lines of the container's log."""
+async def last_words(cluster: Cluster, container: Container, lived: float) -> tuple[str, ...]:
+    """The last lines of the container's log, of those since its program was started."""
     lines: list[str] = []
     try:
         async for line in cluster.logs(
-            container.namespace, container.pod, container.name, tail=_LOG_LINES
+            container.namespace, container.pod, container.name, tail=_LOG_LINES, since=lived + 1
         ):
             lines.append(line)
     except ClusterError as problem:

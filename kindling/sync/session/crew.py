@@ -15,7 +15,7 @@ from kindling.sync.rules.decision import Carry, decide
 from kindling.sync.rules.failures import Action, settle
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.runtimes.runtime import Check, Mode
-from kindling.sync.session.acting import How
+from kindling.sync.session.acting import Deed, How, signals
 from kindling.sync.session.artefact import Artefact
 from kindling.sync.session.beginning import Beginning, destination_of, landing_place
 from kindling.sync.session.building import Builder
@@ -95,6 +95,8 @@ class Crew:
         self._artefact: Artefact | None = None
         self._clock = clock
         self._tell = tell
+        self._useless: Deed | None = None
+        """A signal that was sent in vain."""
         self._fatal: frozenset[str] = frozenset()
         """The source's files as they were when they ended a program that nothing supervises."""
         service.wanted = self.wanted
@@ -116,6 +118,7 @@ class Crew:
         """Take the workload, and bring all to every container that there is."""
         self.hold = await self._take(self.strategy)
         await self.reach(first=True)
+        await self.settle_signal()
         self.engaged.set()
 
     async def reach(self, *, first: bool = False) -> None:
@@ -193,7 +196,9 @@ class Crew:
         self._unsteady(served)
         member.why = ""
         if served.brought:
-            if not await self.service.run(served, self._commands_of_start()):
+            commands = self._commands_of_start()
+            if not await self.service.run(served, commands):
+                self.owed = tuple(dict.fromkeys((*self.owed, *commands)))
                 return True
             if self._state() == self._fatal:
                 text = f"{member.container}: what was last saved ended its program, so that it is"
@@ -252,6 +257,7 @@ class Crew:
             self._unsteady(served)
         await asyncio.gather(*(self._rest(one, task.commands) for one in there))
         await self._consider(there)
+        await self.settle_signal()
         for one in self.fleet.behind:
             self.fleet.leave_behind(one, "connection lost", one.problem)
         return self._outcome(task, all_served)
@@ -319,14 +325,18 @@ class Crew:
                 text = f"{served.member.container}: the program ended at {deed.what}"
                 self._tell(Remark(f"{text}; its container starts anew", warning=True))
         idle = [deed for _, deed in deeds if deed.how in (How.NO_EFFECT, How.NO_TARGET)]
-        if idle:
-            await self._fall_back(idle[0].what, idle[0].how)
+        if idle and signals(self.strategy):
+            self._useless = idle[0]
 
-    async def _fall_back(self, what: str, how: How) -> None:
-        """A signal is of no use here: supervise, where that is the way out."""
-        strategy = self.strategy
+    async def settle_signal(self) -> None:
+        """Where a signal was of no use: supervise, where that is the way out. Not to be called
+        while the containers of the workload are read."""
+        useless, self._useless = self._useless, None
+        if useless is None:
+            return
+        strategy, what = self.strategy, useless.what
         why = f"{what} had no effect within {max(1, strategy.settle)} s"
-        if how is How.NO_TARGET:
+        if useless.how is How.NO_TARGET:
             why = f"no process of {strategy.runtime.label} was found to send {what} to"
         if strategy.fallback is not Mode.SUPERVISE or not self._beginning.argv:
             self._tell(Remark(f"{why}: the files are there, and may not be in use", warning=True))

@@ -107,7 +107,7 @@ class Fleet:
             self.members[key] = Member(replica, why)
             self.changed.set()
         for member in leaving:
-            await member.replica.lost()
+            await member.replica.end()
 
     def leave_behind(self, member: Member, why: str, problem: str = "") -> None:
         """It is caught up later."""
@@ -120,7 +120,7 @@ class Fleet:
         """End all links."""
         members, self.members = list(self.members.values()), {}
         for member in members:
-            await member.replica.lost()
+            await member.replica.end()
         while self.ready:
             await self.ready.popitem()[1].close()
 

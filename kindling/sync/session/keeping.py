@@ -116,6 +116,7 @@ class Keeping:
         try:
             while member.behind and not member.hopeless and member in fleet:
                 if await self._crew.mend(member) or not member.behind:
+                    await self._crew.settle_signal()
                     break
                 self._say_problem(member)
                 if member.hopeless:

@@ -117,6 +117,8 @@ class Replica:
     """By place; None: nothing is known, its tree is to be read."""
     equal: bool = False
     """It held what was wanted when it was last brought to."""
+    over: bool = False
+    """Its container, or the session, is no more: no link is made any longer."""
     doubtful: bool = False
     """A call was cut off midway, so that neither the link nor what is known may be trusted."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -134,8 +136,15 @@ class Replica:
         """
         if self.doubtful:
             await self.lost()
+        if self.link is None and not self.over:
+            link = await self.connect(self.container)
+            if self.link is not None or self.over:
+                # Another call was quicker, or it ended meanwhile.
+                await link.close()
+            else:
+                self.link = link
         if self.link is None:
-            self.link = await self.connect(self.container)
+            raise LinkLostError(f"{self.container} is not synced any more")
         return self.link
 
     async def catch_up(
@@ -157,6 +166,11 @@ class Replica:
         self._resolved, self.doubtful = None, False
         if link is not None:
             await link.close()
+
+    async def end(self) -> None:
+        """Close the link, and make no other."""
+        self.over = True
+        await self.lost()
 
     async def _persistently(
         self, wanted: Wanted, places: Sequence[str] | None, *, read: bool, least: bool
@@ -189,7 +203,7 @@ class Replica:
             except LinkLostError:
                 await self.lost()
                 lost += 1
-                if lost >= TRIES:
+                if lost >= TRIES or self.over:
                     raise
                 read = True
                 await self._wait(lost)

@@ -139,5 +139,5 @@ class Deaths:
             what += f"; it is started again in {life.wait:g} s"
             life.again_at = self.clock.monotonic() + life.wait
             life.wait = min(2 * life.wait, _LONGEST_WAIT)
-        said = await acting.last_words(self.service.cluster, member.container)
+        said = await acting.last_words(self.service.cluster, member.container, lived)
         self.tell(Remark(what, warning=True, details=said))

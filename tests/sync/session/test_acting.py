@@ -136,6 +136,19 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
     assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
 
 
+async def test_a_signal_without_effect_at_the_start_ends_in_supervision_too(stage: Stage) -> None:
+    stage.argv = GUNICORN
+    stage.write("app.py")
+    stage.deploy(2)
+    async with running(stage, stage.session(restart=True)) as session:
+        assert [pod.container.supervised for pod in stage.current] == [True, True]
+        assert len(session.containers) == 2
+        stage.assert_equal()
+        stage.write("app.py", "1")
+        assert (await session.changed(["app.py"])).acted == "restart"
+        stage.assert_equal()
+
+
 async def test_a_program_that_dies_of_a_save_is_told_with_its_last_words_and_held(
     stage: Stage,
 ) -> None:
