@@ -108,6 +108,8 @@ async def explain_node(
         for id_ in ids:
             now = why(loaded.graph, id_, present)
             due = now.is_dirty or bool(now.chains) or id_ not in last
+            if loaded.graph[id_].kind is Kind.SYNC and id_ in last:
+                due = False  # it is never due for long; what it carried last is of interest
             explained.append(now if due else why(loaded.graph, id_, last))
         return tuple(explained)
 

@@ -108,7 +108,8 @@ def _read(
 async def _check(tools: Tools, graph: Graph, id_: NodeId, found: Survey) -> Check:
     node, manifest, record = graph[id_], found.manifests[id_], found.records.get(id_)
     if node.traits.session:
-        return Check(CheckState.CLEAN, text="it lives with the session")
+        carries = f", and carries what is saved: {node.description}" if node.description else ""
+        return Check(CheckState.CLEAN, text=f"it lives with the session{carries}")
     if record is not None and record.key == manifest.key:
         return await _observe(tools, graph, node, manifest, record, found)
     cached = node.traits.cacheable and tools.store.cached(manifest.key) is not None

@@ -39,6 +39,8 @@ def graph_text(graph: Graph, selected: Collection[NodeId], *, ink: Ink | None = 
             arrow = f"  {pen('<-', Tone.DIM)} {first}" if names else ""
             lines.append(f"  {id_:<{width}}{arrow}".rstrip())
             lines += [f"{'':<{width + 7}}{line}" for line in rest]
+            if graph[id_].description:
+                lines.append(f"{'':<{width + 4}}{pen(graph[id_].description, Tone.DIM)}")
     count = sum(map(len, groups.values()))
     lines.append(f"{words.counted(count, 'node')}, {words.counted(edges, 'edge')}")
     return "\n".join(lines) + "\n"

@@ -94,6 +94,7 @@ def add_syncs(
                 trigger=trigger,
                 auto_init=auto_init,
                 labels=labels,
+                description=_description(wish),
             )
         )
         rollback = draft.add(
@@ -271,6 +272,12 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
         covers=tuple(covers),
         acts=wish.acts,
     )
+
+
+def _description(wish: _Wish) -> str:
+    """What goes where, in a line."""
+    copied = (step for step in wish.steps if isinstance(step, SyncStep))
+    return ", ".join(f"{step.local} -> {step.remote}" for step in copied)
 
 
 def _copied(step: SyncStep) -> FileSet:
