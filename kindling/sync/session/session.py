@@ -43,6 +43,7 @@ from kindling.sync.session.serving import Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.template.session import Session
 from kindling.sync.transport.connecting import connect
+from kindling.sync.trees.manifest import Refused
 from kindling.sync.workload.hold import Hold
 from kindling.sync.workload.records import Records
 from kindling.sync.workload.restoring import Choice, Decide
@@ -110,6 +111,11 @@ class SyncSession:
     def entries(self) -> Mapping[str, str]:
         """What of the source is synced: path to entry, as `kindling.files.tree` writes them."""
         return {} if self._source is None else self._source.source.entries
+
+    @property
+    def refused(self) -> tuple[Refused, ...]:
+        """What of the source cannot be carried, by places."""
+        return () if self._source is None else self._source.source.refused
 
     def roots(self) -> tuple[WatchRoot, ...]:
         """What is to be watched; it may be another thing after a change of an ignore file."""
