@@ -196,6 +196,34 @@ class Stage:
             found[path] = f"{kind} {tail.get(kind, '')}"
         return found
 
+    async def equal(
+        self,
+        workload: Workload,
+        place: str,
+        source: Path,
+        *,
+        strangers: Tree | None = None,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Wait until every pod holds what the source holds, and besides what it had of its own
+        (`strangers`)."""
+
+        async def looked() -> tuple[bool, object]:
+            meanwhile()
+            wanted = {**(strangers or {}), **tree_here(source)}
+            pods = await self.pods(workload)
+            different: list[str] = []
+            for pod in pods:
+                try:
+                    found = await self.tree(pod["metadata"]["name"], place)
+                except (ClusterError, AssertionError) as error:
+                    return False, str(error)[:300]
+                pairs = set(wanted.items()) ^ set(found.items())
+                different += [f"{path}: {text}" for path, text in sorted(pairs)[:6]]
+            return bool(pods) and not different, different
+
+        await eventually(looked, f"{workload.name} holds what {source} holds")
+
     async def _get(self, pod: str) -> str:
         try:
             async with asyncio.timeout(5):
