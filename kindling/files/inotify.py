@@ -33,6 +33,7 @@ __all__ = ["InotifyBackend"]
 _GONE = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF
 _CAME = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO
 _WENT = InotifyConstants.IN_DELETE | InotifyConstants.IN_MOVED_FROM
+_MAY_OPEN = InotifyConstants.IN_ATTRIB
 _IS_FOLDER = InotifyConstants.IN_ISDIR
 _MASK = Mask(
     _CAME
@@ -196,7 +197,8 @@ class InotifyBackend:
         if mask & _IS_FOLDER:
             if mask & InotifyConstants.IN_MOVED_FROM:
                 self._leave(path)
-            elif mask & _CAME:
+            elif mask & _CAME or (mask & _MAY_OPEN and path not in self._folders):
+                # One that could not be read has no watch, and may be readable now.
                 inner = [c.child(name) for c in folder.covers if not c.prunes(name)]
                 if inner:
                     self._enter(path, inner, tell=True)

@@ -4,6 +4,7 @@ limit, never for time."""
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from kindling.engine.clock import SystemClock
+from kindling.files import inotify
+from kindling.files.inotify import InotifyBackend
 from kindling.files.watching import Watcher
 from kindling.graph.node import FileSet, IgnoreRule
 from kindling.lang.declared import LiveUpdateStep, SyncStep
@@ -22,6 +25,7 @@ from kindling.sync.source.gather import Saved, follow
 from kindling.sync.source.tree import Looked, SourceTree
 from kindling.sync.trees.manifest import Kind
 from kindling.testing.clock import FakeClock
+from tests.sync.source.people import nobody
 
 LIMIT = 60.0
 STEPS = (SyncStep(".", "/app"),)
@@ -30,7 +34,8 @@ STEPS = (SyncStep(".", "/app"),)
 class Session:
     """A source that is kept up to date by its watcher."""
 
-    def __init__(self, source: SourceTree, saves: AsyncIterator[Saved]) -> None:
+    def __init__(self, watcher: Watcher, source: SourceTree, saves: AsyncIterator[Saved]) -> None:
+        self.watcher = watcher
         self.source = source
         self.saved: list[Saved] = []
         self.looked: list[Looked] = []
@@ -66,7 +71,7 @@ async def session(
         await watcher.watch(source.roots())
         await source.look(None)
         async with follow(watcher, clock, known=source.knows) as saves:
-            yield Session(source, saves)
+            yield Session(watcher, source, saves)
 
 
 @pytest.fixture
@@ -172,6 +177,64 @@ async def test_a_branch_switch_of_two_thousand_files_ends_in_the_new_branchs_tre
         git("checkout", "-q", "two")
         await sync.agrees()
     assert all(not place.startswith("app/.git") for place in sync.source.tree)
+
+
+async def test_a_storm_that_overflows_the_kernels_queue_ends_in_the_right_tree(root: Path) -> None:
+    if (most := queued_most()) > 1 << 17:
+        pytest.skip(f"this kernel queues {most} events")
+    (root / "other.py").touch()
+    async with session(root) as sync:
+        backend = sync.watcher._backend
+        assert isinstance(backend, InotifyBackend)
+        # While the reader is held up, the kernel's queue is all there is. Events of one file after
+        # another; equal ones would be merged.
+        with backend._lock:
+            for number in range(most + 2000):
+                os.utime(root / ("main.py" if number % 2 else "other.py"))
+            (root / "main.py").unlink()
+            (root / "new" / "deep").mkdir(parents=True)
+            (root / "new" / "deep" / "x").write_text("x")
+        await sync.agrees()
+        assert any(saved.rescan for saved in sync.saved), "it was no overflow"
+        # Folders are watched whose events were lost.
+        (root / "new" / "deep" / "x").write_text("y")
+        await sync.agrees()
+
+
+def queued_most() -> int:
+    return int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+
+
+async def test_where_no_watch_can_be_had_the_tree_is_right_and_it_is_said(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "inotify watch limit reached")
+
+    monkeypatch.setattr(inotify._Reader, "add", refuse)
+    monkeypatch.setattr(inotify, "_POLL", 0.01)
+    async with session(root) as sync:
+        (root / "new").mkdir()
+        (root / "new" / "x").write_text("x")
+        (root / "main.py").unlink()
+        await sync.agrees()
+        assert "max_user_watches" in sync.watcher.warnings[0]
+
+
+async def test_a_folder_that_becomes_readable_is_watched(root: Path) -> None:
+    closed = root / "closed"
+    closed.mkdir()
+    (closed / "x").write_text("x")
+    for one in (root, closed, closed / "x"):
+        os.chown(one, *((65534, 65534) if os.geteuid() == 0 else (-1, -1)))
+    closed.chmod(0)
+    with nobody(root):
+        async with session(root) as sync:
+            assert sync.source.entries["closed"].startswith("unreadable")
+            closed.chmod(0o755)
+            await sync.until(lambda: "closed/x" in sync.source.entries)
+            (closed / "y").write_text("y")
+            await sync.until(lambda: "closed/y" in sync.source.entries)
 
 
 async def test_folders_that_come_go_and_change_places_are_followed(root: Path) -> None:

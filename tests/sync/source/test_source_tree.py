@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from kindling.sync.protocol import SourceChangedError
 from kindling.sync.rules.landing import Context
 from kindling.sync.source.tree import Looked, SourceTree
 from kindling.sync.trees.manifest import Kind, Reason
+from tests.sync.source.people import nobody
 
 ALL = (SyncStep(".", "/app"),)
 
@@ -292,24 +291,6 @@ async def test_an_empty_file_and_one_with_holes_are_files(tmp_path: Path) -> Non
     source = await opened(tmp_path)
     assert source.tree.entries["app/empty"].size == 0
     assert source.tree.entries["app/holes"].size == 5 << 20
-
-
-@contextmanager
-def nobody(folder: Path) -> Iterator[None]:
-    """As a user who may not do everything, also where the tests run as root."""
-    if os.geteuid() != 0:
-        yield
-        return
-    for up in (folder, *folder.parents):
-        if up.stat().st_uid == 0 and up.stat().st_mode & 0o005 != 0o005 and up != Path("/"):
-            up.chmod(up.stat().st_mode | 0o055)
-        if up.name.startswith("pytest-of-"):
-            break
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 async def test_what_may_not_be_read_is_refused_and_left_and_all_else_goes_on(
