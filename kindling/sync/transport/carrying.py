@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 from kindling.errors import ClusterError
 from kindling.sync.agent import frames
@@ -30,19 +31,20 @@ class _CrossingError(Exception):
         self.source = source
 
 
-async def carry(channel: Channel, uid: int, batch: Batch, contents: Contents) -> Sent:
-    """See `Link.apply`. The caller lets no other batch in between. `uid` is the agent's user."""
+async def carry(channel: Channel, agent: frames.Welcome, batch: Batch, contents: Contents) -> Sent:
+    """See `Link.apply`. The caller lets no other batch in between."""
+    uid = agent.uid
     began = time.perf_counter()
     operations: Sequence[Operation] = batch.operations
     size = 0
     if operations:
-        around = await _look(channel, operations, contents)
+        around = await _look(channel, agent, operations, contents)
         try:
             try:
                 size += await _send(channel, uid, operations, contents, around)
             except _CrossingError as crossing:
                 rest = _without_moves(operations, crossing.source)
-                size += await _send(channel, uid, rest, contents, Surroundings())
+                size += await _send(channel, uid, rest, contents, replace(around, movable={}))
         except (ClusterError, SourceChangedError) as error:
             if not isinstance(error, LinkLostError):
                 await _close_again(channel, operations)
@@ -51,7 +53,10 @@ async def carry(channel: Channel, uid: int, batch: Batch, contents: Contents) ->
 
 
 async def _look(
-    channel: Channel, operations: Sequence[Operation], contents: Contents
+    channel: Channel,
+    agent: frames.Welcome,
+    operations: Sequence[Operation],
+    contents: Contents,
 ) -> Surroundings:
     """What the container has of big files, and whether what is to be moved is what it should be."""
     moves = {one.source: one.digest for one in operations if isinstance(one, Move)}
@@ -66,6 +71,7 @@ async def _look(
     return Surroundings(
         await _signatures(channel, big) if big else {},
         await _movable(channel, moves) if moves else {},
+        bool(agent.features & frames.Feature.INFLATE),
     )
 
 

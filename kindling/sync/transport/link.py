@@ -29,7 +29,6 @@ from kindling.sync.trees.manifest import TreeManifest, above, path_bytes
 __all__ = ["AgentLink"]
 
 _MACHINES = {frames.Arch.X86_64: "x86_64", frames.Arch.AARCH64: "aarch64"}
-_CONTROLS = 1
 _CONNECTION_REFUSED = 111
 _PATIENCE = 30.0
 """How long beyond its grace a restart may take, on a node that is busy."""
@@ -102,7 +101,7 @@ class AgentLink:
 
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         async with self._batches:
-            return await carry(self._channel, self.uid, batch, contents)
+            return await carry(self._channel, self._welcome, batch, contents)
 
     async def run(
         self,
@@ -157,7 +156,7 @@ class AgentLink:
             )
 
     async def status(self) -> frames.Status | None:
-        if not self._welcome.features & _CONTROLS:
+        if not self._welcome.features & frames.Feature.CONTROL:
             return None
         frame = await self._control(frames.Command.STATUS, 0, 0.0)
         if isinstance(frame, frames.Status):

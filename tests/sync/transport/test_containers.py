@@ -112,6 +112,19 @@ async def test_a_user_without_rights_is_told_what_to_do(
                 await link.apply(Batch((put,)), source)
             assert "user 1000" in caught.value.hint
             assert "runAsUser" in caught.value.hint
+            # Folders that their owner has closed are opened for a batch, and closed also after one
+            # that fails.
+            await link.apply(Batch((steps.Mkdir("tmp/d", 0o555),)), source)
+            put = source.write("tmp/d/x", b"x")
+            opened = steps.Chmod("tmp/d", 0o755)
+            closed = steps.Chmod("tmp/d", 0o555)
+            with pytest.raises(CannotCarryError):
+                await link.apply(Batch((opened, put, steps.Mkdir("opt/no", 0o755), closed)), source)
+            assert (await link.tree(["tmp/d"])).entries["tmp/d"].mode == 0o555
+            await link.apply(Batch((opened, put, closed)), source)
+            tree = await link.tree(["tmp/d"])
+            assert tree.entries["tmp/d"].mode == 0o555
+            assert tree.entries["tmp/d/x"].digest == put.digest
             put = source.write("tmp/x.py", b"x")
             await link.apply(Batch((put,)), source)
             assert await link.read("/tmp/x.py") == b"x"

@@ -122,6 +122,7 @@ async def test_every_kind_of_change_arrives(subject: Subject) -> None:
         "l": "link a/one",
     }
     three = write("a/one", b"3")
+    write("b/zwei", b"2" * 5000)
     await subject.apply(
         steps.Mkdir(at("b"), 0o755),
         three,
