@@ -19,7 +19,7 @@ from kindling.cli.sync_options import Source, destination
 from kindling.cli.sync_places import own_records
 from kindling.cli.sync_watch import Keeper
 from kindling.cli.there import tell, wanted_cluster
-from kindling.errors import InterruptError, KindlingError
+from kindling.errors import ExecutionError, InterruptError, KindlingError, WorldError
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Built, Found, Notice, Released, Remark
 from kindling.sync.rules.failures import Action
@@ -225,11 +225,14 @@ class _Run:
         """What is to be said when it is left at once."""
         if self._over:
             return ""
+        called = display_name(self.ref)
+        return f"Left at once: `{self._restore}` puts {called} back, and so does the next session"
+
+    @property
+    def _restore(self) -> str:
+        """The command that puts this workload back."""
         ref = self.ref
-        return (
-            f"left at once: `kindling sync --restore -d {ref.kind.lower()}/{ref.name} "
-            f"-n {ref.namespace}` puts {display_name(ref)} back, and so does the next session"
-        )
+        return f"kindling sync --restore -d {ref.kind.lower()}/{ref.name} -n {ref.namespace}"
 
     async def to_its_end(self, wish: Leaving) -> int:
         """The whole session; its exit code."""
@@ -267,10 +270,7 @@ class _Run:
         self.face.settle()
         await self.session.stop(restore=False)
         self._over = True
-        called = f"{self.ref.kind.lower()}/{self.ref.name} -n {self.ref.namespace}"
-        self.face.remark(
-            f"What was brought stays; `kindling sync --restore -d {called}` puts back what was"
-        )
+        self.face.remark(f"What was brought stays; `{self._restore}` puts back what was")
         return 0 if whole else 1
 
     async def _follow(self, wish: Leaving) -> bool:
@@ -361,10 +361,13 @@ class _Run:
                 )
             case Action.REPORT:
                 self.face.remark(outcome.why, warning=True)
-            case Action.RETRY | Action.WAIT:
+            case Action.RETRY:
+                # Who follows the containers tries again, and says why it is needed.
+                return
+            case Action.WAIT:
                 if outcome.why not in self._told:
                     self._told.add(outcome.why)
-                    self.face.remark(f"{outcome.why}; it is tried again", warning=True)
+                    self.face.remark(f"{outcome.why[:1].upper()}{outcome.why[1:]}")
 
     async def _logs(self) -> None:
         """What the pods say, of pods that come as well. That it cannot be read ends no session."""
@@ -386,7 +389,14 @@ class _Run:
     async def _stop(self) -> int:
         """Put everything back and say so."""
         self.face.settle()
-        released = await self.session.stop(decide=self._decide())
+        try:
+            released = await self.session.stop(decide=self._decide())
+        except WorldError as error:
+            raise ExecutionError(
+                f"{display_name(self.ref)} could not be put back: {error.message}",
+                details=error.details,
+                hint=f"`{self._restore}` does it, and so does the next session.",
+            ) from error
         self._over = True
         if released != _NOTHING:
             self.face.tell(released)

@@ -280,7 +280,7 @@ def _verified(record: Record, step: Restore, live: Object, called: str) -> Relea
 def _settled(record: Record, called: str) -> str:
     if record.patched:
         return f"{called} has its own pod template again"
-    return f"{called} is free again"
+    return f"{called} is as it was before the session"
 
 
 def _kept(called: str) -> str:
