@@ -26,6 +26,7 @@ __all__ = [
     "Context",
     "Sync",
     "always_ignored",
+    "ignored_by_name",
     "landed_tree",
     "landings",
     "source_of",
@@ -41,6 +42,11 @@ def always_ignored(path: str) -> bool:
     while path.startswith("../"):
         path = path[3:]
     return _DEFAULTS.matches(path)
+
+
+def ignored_by_name(name: str) -> bool:
+    """`always_ignored` of a member of a folder that is not."""
+    return _DEFAULTS.matches_child(name, name)
 
 
 @dataclass(frozen=True)

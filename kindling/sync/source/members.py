@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 
 __all__ = ["Members", "parent_of"]
@@ -11,9 +10,11 @@ __all__ = ["Members", "parent_of"]
 def parent_of(path: str) -> str | None:
     """The folder that a path lies in: `.` for what lies in the root; None for the root itself and
     for what is above it."""
-    if path == "." or path == ".." or path.endswith("/.."):
+    folder, slash, name = path.rpartition("/")
+    if name == "..":
         return None
-    folder = posixpath.dirname(path) or "."
+    if not slash:
+        return None if path == "." else "."
     return None if folder == ".." or folder.endswith("/..") else folder
 
 

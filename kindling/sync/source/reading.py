@@ -4,8 +4,24 @@ Each path is examined with what lies around it: a folder on the way that is new 
 that is gone or has become a file takes all below with it, and no link below the root is followed.
 So the result is right whatever was told of the events, and in whatever order.
 
-What cannot be read is an entry too (`unreadable:...`): it is refused by name, and everything else
-goes on. What vanishes while it is read is gone.
+What is found, and what becomes of it in the container:
+
+    a file                       its bytes and permission bits; empty ones and ones with holes too
+                                 (holes come as zeros)
+    a folder                     made, with its bits; an empty one too
+    a link within the folder     made as it is, whether it leads to a file, a folder or nowhere
+    a link out of the folder     refused (`outside`), as is a link that leads over such a one
+    socket, fifo, device         refused (`special`), never opened
+    unreadable file or folder    refused (`unreadable`; entry `unreadable:0`); what the container
+                                 has there is left, and it is read as soon as that is allowed
+    a name of up to 255 bytes    carried, with newlines, quotes, in no known encoding, `..a`
+    `.kindling-tmp-...`          refused (`name`)
+    changed while it was read    read again, five times at most; a file that never stands still is
+                                 taken as it was read last, and its next event brings us back
+    gone before it was read      gone
+    touched, content as it was   nothing changed
+
+What is refused is told by name, what the container has there is left, and all else goes on.
 """
 
 from __future__ import annotations
@@ -20,7 +36,7 @@ from dataclasses import dataclass, field
 from kindling.files.contents import entry_of_file, entry_of_other
 from kindling.files.statcache import StatCache, is_settled
 from kindling.files.tree import ABSENT
-from kindling.sync.rules.landing import always_ignored
+from kindling.sync.rules.landing import always_ignored, ignored_by_name
 from kindling.sync.source.members import Members, parent_of
 from kindling.sync.source.selection import Selection, Span
 
@@ -43,6 +59,8 @@ class _Looking:
     found: dict[str, Found | None] = field(default_factory=dict[str, Found | None])
     folders: dict[str, bool] = field(default_factory=dict[str, bool])
     """Folders on the way to what was examined: are they as they were known?"""
+    ways: set[str] = field(default_factory=set[str])
+    """Folders above what was examined."""
     walked: set[str] = field(default_factory=set[str])
     """Examined with all below."""
     pending: dict[str, os.stat_result] = field(default_factory=dict[str, os.stat_result])
@@ -91,6 +109,7 @@ class Reader:
         way = self._way(path)
         if any(folder in looking.walked for folder in way):
             return
+        looking.ways.update(way)
         for folder in way:
             if not self._is_known_folder(folder, looking):
                 # New, gone, or a file or link by now: then so is all that lies in it.
@@ -136,11 +155,13 @@ class Reader:
         looking.walked.add(path)
         for known in looking.members.below(path, itself=True):
             looking.found[known] = None
-        prefix = "" if path == "." else path + "/"
-        for seen_now in (looking.found, looking.pending):
-            for known in [one for one in seen_now if one.startswith(prefix)]:
-                looking.found[known] = None
-                looking.pending.pop(known, None)
+        if path in looking.ways:
+            # What was found below a moment ago need not be there any more.
+            prefix = "" if path == "." else path + "/"
+            for seen_now in (looking.found, looking.pending):
+                for known in [one for one in seen_now if one.startswith(prefix)]:
+                    looking.found[known] = None
+                    looking.pending.pop(known, None)
         place = self._place(path)
         holds = self._selection.holds(path)
         try:
@@ -179,7 +200,7 @@ class Reader:
             prefix = "" if folder == "." else folder + "/"
             for item in items:
                 name = item.name
-                if always_ignored(name):
+                if ignored_by_name(name):
                     continue
                 path = prefix + name
                 kept = any(not span.drops(path, name) for span in spans)

@@ -355,3 +355,21 @@ async def test_a_file_that_vanishes_between_the_look_and_the_read_is_gone(
     looked = await source.look([str(tmp_path / "a")])
     assert looked == Looked(("a",), ("app/a",))
     assert "app/a" not in source.tree.entries
+
+
+async def test_two_thousand_paths_at_once_are_looked_at_one_by_one_and_walked_never(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"d{number // 100}/f{number}" for number in range(2000)]
+    write(tmp_path, *names)
+    source = await opened(tmp_path)
+    write(tmp_path, *names, text="new")
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("walked")
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    looked = await source.look([str(tmp_path / name) for name in names])
+    monkeypatch.undo()
+    assert looked.changed == tuple(sorted(names))
+    assert source.entries == (await opened(tmp_path)).entries
