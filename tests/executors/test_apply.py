@@ -165,6 +165,18 @@ async def test_what_people_changed_on_our_object_is_put_back_and_said(
     assert "put back [data.a], which `kubectl-edit` had changed" in world.lines.text
 
 
+async def test_what_a_sync_session_has_for_its_time_is_no_drift_to_complain_of(
+    world: JobWorld, fake: FakeCluster
+) -> None:
+    """The session takes it again after the apply."""
+    await applied(world, config(a="1"))
+    live = await fake.get(ref())
+    fake.put({**live, "data": {"a": "2"}}, manager="kindling-sync")
+    await applied(world, config(a="1"))
+    assert (await fake.get(ref()))["data"] == {"a": "1"}
+    assert "had changed" not in world.lines.text
+
+
 async def test_a_controller_that_goes_on_writing_is_not_fought(
     world: JobWorld, fake: FakeCluster
 ) -> None:
