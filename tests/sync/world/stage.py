@@ -184,8 +184,8 @@ class Stage:
         digests = {}
         for line in sums.split(b"\0"):
             if line:
-                digest, _, path = line.partition(b"  ./")
-                digests[os.fsdecode(path)] = digest.decode()
+                digest, _, name = line.partition(b"  ./")
+                digests[os.fsdecode(name)] = digest.decode()
         found: dict[str, str] = {}
         for head in heads.split(b"\0"):
             if not head:
