@@ -255,6 +255,43 @@ def default_registry(host: str, host_from_cluster: str = "", single_name: str = 
 
 # == Live update ==
 
+"""
+Files that are saved while `kindling up` runs go straight into running containers, where something
+says how: `live_update=[...]` of an image, or `sync=[...]` of a `service` or `dse`. Such a workload has two nodes
+more: `sync:NAME`, which carries, and `rollback:NAME`, which puts back what that changed in the cluster. What
+becomes of a saved file:
+
+| the file | what happens |
+|---|---|
+| in a `sync` step | it is carried; the image is not built |
+| in `fall_back_on`, or the image's Dockerfile | the image is built; `kindling why image:NAME` says which file |
+| of the image, and in no `sync` step | the image is built |
+| ignored by every `sync` step over it | nothing |
+| any of these, while there is no session (its pods failed, the cluster refused) | the image is built |
+
+What is carried is not in the image, so that the next start builds the image anew, once. A workload is carried into when it is a
+Deployment or a StatefulSet; an image that a Job or a second container of a pod runs too is built for every
+change. In a session that ends by itself (`ci`, `up --once`) an image that was just built needs nothing, and a prebuilt one gets
+its files once and is put back at the end. With a manual trigger mode, what was saved waits for `kindling trigger NAME`.
+
+`live_update` does what its steps say and no more. `sync=` of a service finds out what runs and does what new files need to have effect: a signal,
+a restart, a build on this machine ([how](sync.md)).
+
+```python
+docker_build("web", "web", live_update = [
+    fall_back_on("web/package.json"),
+    sync("web/src", "/app/src"),
+    run("touch /app/reloaded"),
+])
+
+service("api",
+    image = "python:3.12-slim",
+    port = 8080,
+    sync = [sync("api", "/app", ignore = ["tests/"])],
+)
+```
+"""
+
 def sync(local_path: str, remote_path: str, ignore: Texts = []) -> LiveUpdateStep:
     """Copy changed files into the container.
 

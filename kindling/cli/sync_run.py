@@ -122,7 +122,9 @@ async def _sync(invocation: Invocation, asked: Asked) -> int:
         async def engine() -> ContainerEngine | None:
             return await _engine(reached, programs, environment)
 
-        images = ImageConfigs(engine)
+        announced = (await reached.cluster.facts()).registry
+        names = {announced.host_from_cluster: announced.host} if announced else {}
+        images = ImageConfigs(engine, hosts=lambda host: names.get(host, host))
         stack.push_async_callback(images.close)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
         run = _Run(asked, ref, reached, face, clock)

@@ -127,15 +127,18 @@ class SyncExecutor:
         folder = records_folder(job)
         scratch = folder / "scratch" / job.node.name.replace("/", "_")
         scratch.mkdir(parents=True, exist_ok=True)
+        cluster = await job.world.cluster()
+        announced = (await cluster.facts()).registry
+        names = {announced.host_from_cluster: announced.host} if announced else {}
         return SyncSession(
             order,
-            cluster=await job.world.cluster(),
+            cluster=cluster,
             records=Records(folder),
             processes=_Programs(job.world.processes),
             clock=job.world.clock,
             tell=tell,
             folder=scratch,
-            images=ImageConfigs(job.world.containers),
+            images=ImageConfigs(job.world.containers, hosts=lambda host: names.get(host, host)),
             log=lambda line: job.log(line),
             project=job.world.project,
         )

@@ -172,6 +172,13 @@ def test_hello_is_one_chain(example: Callable[[str], Example]) -> None:
     }
 
 
+def test_live_carries_files_and_has_a_way_back(example: Callable[[str], Example]) -> None:
+    """Nothing is built, and the smoke test comes after what is carried."""
+    ids = example("live").ids()
+    assert ids >= {"operator:live", "rollout:live", "sync:live", "rollback:live", "test:smoke"}
+    assert not any(id_.startswith("image:") for id_ in ids)
+
+
 @pytest.mark.parametrize("file", ["Kindlingfile", "Tiltfile"])
 def test_kpulse_has_its_triggers_by_profile(example: Callable[[str], Example], file: str) -> None:
     """The four broken workloads are there when asked for, by our file and by the Tiltfile."""
@@ -267,6 +274,18 @@ def _k3d(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 # On a real cluster --------------------------------------------------------------------------------
+
+
+@pytest.mark.cluster
+def test_live_serves_what_was_carried_and_leaves_no_trace(
+    deployed: Callable[[str], Example],
+) -> None:
+    """The smoke test compares what is served with the file; `ci` carries and puts back."""
+    live = deployed("live")
+    first = live.run("ci")
+    assert first.code == 0, first.stderr or first.failures
+    assert {"sync:live", "test:smoke"} <= first.ran
+    assert not [path for path in (live.folder / ".kindling/sync").iterdir() if path.is_file()]
 
 
 @pytest.mark.cluster
