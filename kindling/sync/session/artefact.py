@@ -11,7 +11,7 @@ from kindling.errors import ExecutionError
 from kindling.files.statcache import StatCache
 from kindling.files.tree import ABSENT, TreeReader
 from kindling.graph.node import FileSet
-from kindling.sync.session.replica import part_of
+from kindling.sync.session.known import part_of
 from kindling.sync.trees.manifest import EMPTY, Entry, Kind, TreeManifest, above, of_source
 
 __all__ = ["Artefact"]
@@ -69,7 +69,7 @@ class Artefact:
             await self.read(self._output)
 
     def part(self, places: Iterable[str]) -> TreeManifest:
-        return part_of(dict(self.tree.entries), places)
+        return part_of(self.tree.entries, places)
 
     def file(self, place: str) -> Path:
         assert self._output is not None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from kindling.errors import ClusterError, ExecutionError
 from kindling.lang.declared import RunStep
 from kindling.objects.identity import display_name
-from kindling.sync.notices import Acted, Carried, Reached, Remark, Tell
+from kindling.sync.notices import Acted, Reached, Remark, Tell
 from kindling.sync.protocol import Clock
 from kindling.sync.rules.decision import Carry, decide
-from kindling.sync.rules.failures import Action, settle
+from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.runtimes.runtime import Check, Mode
 from kindling.sync.session.acting import Deed, How, signals
@@ -22,45 +22,22 @@ from kindling.sync.session.building import Builder
 from kindling.sync.session.fleet import Fleet, Member, patiently
 from kindling.sync.session.order import Order, Outcome
 from kindling.sync.session.replica import Wanted
-from kindling.sync.session.serving import Served, Service, acted
+from kindling.sync.session.serving import Served, Service
 from kindling.sync.session.sourced import Sourced
+from kindling.sync.session.task import Task, carried_of, outcome_of, slowest, unsteady_of
 from kindling.sync.session.watching import Deaths
-from kindling.sync.trees.manifest import Kind, shown
+from kindling.sync.trees.manifest import Kind
 from kindling.sync.workload.hold import Hold
 
-__all__ = ["Crew", "Take", "Task"]
+__all__ = ["Crew", "Take"]
 
 Take = Callable[[Strategy], Awaitable[Hold]]
 """Takes the workload as a strategy needs it."""
 
-_NAMES = 3
 _SETTLED = 30.0
 """How long a container that is still to come is waited for at the start, once others are there."""
 _PATIENCE = 180.0
 _TICK = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A change to be brought to all containers."""
-
-    places: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    """Paths of the source."""
-    commands: tuple[RunStep, ...] = ()
-    since: float = 0.0
-    rescan: bool = False
-    """Look at what the containers hold, too."""
-
-    def joined(self, other: Task) -> Task:
-        """Both in one."""
-        return Task(
-            tuple(dict.fromkeys((*self.places, *other.places))),
-            tuple(dict.fromkeys((*self.changed, *other.changed))),
-            tuple(dict.fromkeys((*self.commands, *other.commands))),
-            min(self.since or other.since, other.since),
-            self.rescan or other.rescan,
-        )
 
 
 class Crew:
@@ -193,7 +170,8 @@ class Crew:
         seconds = self._clock.monotonic() - began
         way = link.way if link is not None else ""
         self._tell(Reached(str(member.container), way, files, size, seconds, why))
-        self._unsteady(served)
+        for notice in unsteady_of([served]):
+            self._tell(notice)
         member.why = ""
         if served.brought:
             commands = self._commands_of_start()
@@ -252,15 +230,18 @@ class Crew:
             for at in await patiently(jobs, self._clock):
                 self.fleet.leave_behind(all_served[at].member, "connection lost")
         there = [one for one in all_served if one.went_well]
-        self._carried(task, there)
-        for served in there:
-            self._unsteady(served)
+        carried = carried_of(task, there, self._source.source.entries, self._clock.monotonic())
+        for notice in (carried, *unsteady_of(there)):
+            if notice is not None:
+                self._tell(notice)
         await asyncio.gather(*(self._rest(one, task.commands) for one in there))
         await self._consider(there)
         await self.settle_signal()
         for one in self.fleet.behind:
             self.fleet.leave_behind(one, "connection lost", one.problem)
-        return self._outcome(task, all_served)
+        outcome, owes = outcome_of(all_served, self.fleet.behind)
+        self.owed = task.commands if owes else ()
+        return outcome
 
     async def _bring(self, served: Served, places: Sequence[str]) -> None:
         await self.service.bring(served, places, least=self._lean)
@@ -271,49 +252,12 @@ class Crew:
         if await self.service.run(served, commands):
             await self.service.act(served)
 
-    def _carried(self, task: Task, there: Sequence[Served]) -> None:
-        brought = [one.brought for one in there if one.brought]
-        if not brought:
-            return
-        entries = self._source.source.entries
-        names = task.changed or tuple(task.places)
-        gone = sum(name not in entries for name in task.changed)
-        seconds = self._clock.monotonic() - task.since
-        count = len(names) or max(one.operations for one in brought)
-        size = max(one.size for one in brought)
-        told = tuple(shown(name) for name in names[:_NAMES])
-        self._tell(Carried(told, count, gone, size, len(there), seconds))
-
-    def _unsteady(self, served: Served) -> None:
-        for place in served.brought.unsteady:
-            text = f"`{shown(place)}` did not stop changing while it was read"
-            self._tell(Remark(f"{text}; it is brought when it rests", warning=True))
-
-    def _outcome(self, task: Task, all_served: Sequence[Served]) -> Outcome:
-        answers = [one.answer for one in all_served if one.answer is not None]
-        verdict = settle(answers)
-        left = [one for one in self.fleet.behind if not one.hopeless]
-        action, why = verdict.action, verdict.why
-        if action is Action.DONE and left:
-            action, why = Action.RETRY, f"{left[0].container} is caught up later"
-        self.owed = task.commands if verdict.owed else ()
-        deed = acted([one.deed for one in all_served if one.deed is not None])
-        return Outcome(
-            action,
-            why,
-            verdict.kind,
-            max((one.brought.operations for one in all_served), default=0),
-            max((one.brought.size for one in all_served), default=0),
-            len(answers),
-            deed.what if deed is not None else "",
-        )
-
     # The program ----------------------------------------------------------------------------------
 
     async def _consider(self, all_served: Sequence[Served]) -> None:
         """Tell what was done to the programs, and what came of it."""
         deeds = [(one, one.deed) for one in all_served if one.deed is not None]
-        done = acted([deed for _, deed in deeds])
+        done = slowest([deed for _, deed in deeds])
         if done is not None:
             count = sum(deed.how is How.DONE for _, deed in deeds)
             self._tell(Acted(done.what, done.seconds, count))

@@ -29,13 +29,12 @@ from kindling.sync.protocol import (
     SourceChangedError,
 )
 from kindling.sync.rules.failures import TRIES
+from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.routes import Routes, Through
-from kindling.sync.trees.batch import Batch, Chmod, Delete, Mkdir, Move, Operation, Put, Rmdir
-from kindling.sync.trees.batch import Link as LinkStep
 from kindling.sync.trees.difference import difference
-from kindling.sync.trees.manifest import EMPTY, Entry, Kind, Refused, TreeManifest, above
+from kindling.sync.trees.manifest import Entry, Refused, TreeManifest
 
-__all__ = ["Brought", "Replica", "Wanted", "noted", "part_of"]
+__all__ = ["Brought", "Connect", "Replica", "Wanted"]
 
 _CHANGES = 5
 """How often a file that changes while it is read is tried before the rest goes without it."""
@@ -253,7 +252,7 @@ class Replica:
         batch = difference(want, there, had=had, mirror=self.mirror, excluded=leave)
         sent = Sent(0, 0, 0.0)
         if batch:
-            sending = self.routes.batch(_without_ways(batch, want))
+            sending = self.routes.batch(without_ways(batch, want))
             sent = await link.apply(sending, Through(self.routes, wanted))
             noted(known, batch)
         return Brought(len(batch), sent.size, batch.refused, tuple(sorted(unsteady)))
@@ -262,18 +261,6 @@ class Replica:
         """Longer each time, and not all replicas at the same moment."""
         most = min(_LONGEST_WAIT, _FIRST_WAIT * 4 ** (times - 1))
         await self.clock.sleep(most * random.uniform(0.5, 1.0))
-
-
-def _without_ways(batch: Batch, want: TreeManifest) -> Batch:
-    """Without the making of folders that are made with the one below them, and which may be there
-    with a mode of their own."""
-    made = {one.path for one in batch.operations if isinstance(one, Mkdir)}
-    leading = {up for path in made for up in above(path)}
-    ways = {path for path in made & leading if want.entries[path].mode is None}
-    if not ways:
-        return batch
-    steps = (one for one in batch.operations if not (isinstance(one, Mkdir) and one.path in ways))
-    return Batch(tuple(steps), batch.refused)
 
 
 def _none(path: str) -> bool:  # noqa: ARG001
@@ -287,51 +274,3 @@ def _tops(wanted: Wanted) -> tuple[str, ...]:
         return wanted.tops
     firsts = {path.partition("/")[0] for path in (*wanted.tree.entries, *wanted.had)}
     return tuple(sorted(firsts))
-
-
-def part_of(
-    known: dict[str, Entry], places: Iterable[str], want: TreeManifest = EMPTY
-) -> TreeManifest:
-    """What is known of these places, with the folders that lead there, and, where a folder is to
-    give way, all that is in it."""
-    part: dict[str, Entry] = {}
-    going: list[str] = []
-    for place in {*places, *want.entries}:
-        held = known.get(place)
-        for folder in above(place):
-            if folder in part:
-                break
-            if (found := known.get(folder)) is not None:
-                part[folder] = found
-        if held is None:
-            continue
-        part[place] = held
-        if held.kind is Kind.DIR:
-            wish = want.entries.get(place)
-            if wish is None or wish.kind is not Kind.DIR:
-                going.append(place + "/")
-    if going:
-        within = tuple(going)
-        part.update((path, entry) for path, entry in known.items() if path.startswith(within))
-    return TreeManifest(part)
-
-
-def noted(known: dict[str, Entry], batch: Batch | Iterable[Operation]) -> None:
-    """Note in `known` what the operations did."""
-    for step in batch:
-        match step:
-            case Mkdir(path, mode):
-                known[path] = Entry(Kind.DIR, mode)
-            case Put(path, mode, digest, size):
-                known[path] = Entry(Kind.FILE, mode, digest, size=size)
-            case LinkStep(path, target):
-                known[path] = Entry(Kind.LINK, target=target)
-            case Move(source, path, mode, digest):
-                held = known.pop(source, None)
-                known[path] = Entry(Kind.FILE, mode, digest, size=held.size if held else None)
-            case Chmod(path, mode):
-                held = known.get(path)
-                if held is not None:
-                    known[path] = Entry(held.kind, mode, held.digest, size=held.size)
-            case Delete(path) | Rmdir(path):
-                known.pop(path, None)

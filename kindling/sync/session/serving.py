@@ -7,7 +7,7 @@ so that what it means is decided when all have answered.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from kindling.errors import ClusterError
@@ -20,7 +20,7 @@ from kindling.sync.protocol import CannotCarryError, Clock, Container, LinkLostE
 from kindling.sync.rules.failures import TRIES, Answer, Outcome
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.session import acting
-from kindling.sync.session.acting import Deed, How
+from kindling.sync.session.acting import Deed
 from kindling.sync.session.fleet import Member
 from kindling.sync.session.replica import Brought, Wanted
 
@@ -186,9 +186,3 @@ class Service:
             member.problem = text
         one = member.container
         return Answer(one.pod, one.name, outcome, text, tries, one.supervised)
-
-
-def acted(deeds: Collection[Deed]) -> Deed | None:
-    """What was done to all of them together: the slowest of those that had effect."""
-    done = [one for one in deeds if one.how is How.DONE]
-    return max(done, key=lambda one: one.seconds) if done else None

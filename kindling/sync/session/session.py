@@ -33,7 +33,7 @@ from kindling.sync.rules.landing import landings
 from kindling.sync.runtimes.plan import Strategy, lines
 from kindling.sync.session.beginning import Beginning, Images, begin, beside
 from kindling.sync.session.building import Builder, Job
-from kindling.sync.session.crew import Crew, Task
+from kindling.sync.session.crew import Crew
 from kindling.sync.session.fleet import Fleet
 from kindling.sync.session.keeping import Keeping
 from kindling.sync.session.latest import Latest
@@ -41,6 +41,7 @@ from kindling.sync.session.order import Order, Outcome, Report
 from kindling.sync.session.replica import Connect
 from kindling.sync.session.serving import Service
 from kindling.sync.session.sourced import Sourced
+from kindling.sync.session.task import Task
 from kindling.sync.template.session import Session
 from kindling.sync.transport.connecting import connect
 from kindling.sync.trees.manifest import Refused

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.sync.agent.conftest import binary, built, checking
+from kindling.errors import HostError, UsageError
+from kindling.sync.agent import binary as builder
 from tests.sync.session.stage import Stage, staged
 
-__all__ = ["binary", "built", "checking", "stage"]
+
+@pytest.fixture(scope="session")
+def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The agent for this machine."""
+    if platform.system() != "Linux":
+        pytest.skip("the agent runs on Linux alone")
+    try:
+        return builder.build(tmp_path_factory.mktemp("session-agent"))
+    except (HostError, UsageError) as error:
+        if isinstance(error, HostError) and "none was found" not in error.message:
+            raise
+        pytest.skip(f"the agent cannot be built here: {error.message}")
 
 
 @pytest.fixture

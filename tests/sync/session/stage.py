@@ -146,6 +146,7 @@ class Pod:
     """Whether the program lives when it is started."""
     slow: asyncio.Event | None = None
     """Until it is set, nothing is applied."""
+    waiting: bool = False
     cuts: int = 0
     """So many of the next batches break the connection."""
     closed: bool = False
@@ -155,6 +156,7 @@ class Pod:
 
     async def before_apply(self, link: FolderLink) -> None:
         if self.slow is not None:
+            self.waiting = True
             await self.slow.wait()
         if self.cuts:
             self.cuts -= 1
@@ -211,6 +213,7 @@ class Stage:
         self.prepare: Callable[[Pod], None] = _nothing
         """What is in a container when it begins."""
         self.away = False
+        self.clock = RealClock()
         self.ref = ObjectRef("apps/v1", "Deployment", "web", NAMESPACE)
         self._streams: list[FolderLink] = []
 
@@ -251,7 +254,7 @@ class Stage:
             cluster=self.cluster,
             records=self.records,
             processes=self.processes,
-            clock=RealClock(),
+            clock=self.clock,
             tell=self.notices.append,
             folder=self.folder / "scratch",
             agents=lambda machine: machine.encode(),
@@ -269,6 +272,14 @@ class Stage:
         pod.links.append(link)
         self._streams.append(link)
         return link
+
+    def restart_container(self) -> None:
+        """The container of the first pod is started anew: another one, with nothing in it."""
+        pod = dict(self.cluster.objects("Pod")[0])
+        (status,) = pod["status"]["containerStatuses"]
+        again = {**status, "containerID": "fake://again", "restartCount": 1}
+        pod["status"] = {**pod["status"], "containerStatuses": [again]}
+        self.cluster.put(pod)
 
     def pod_of(self, container: Container) -> Pod:
         key = f"{container.pod}-{container.id.rpartition('/')[2]}"

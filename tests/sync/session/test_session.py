@@ -143,11 +143,7 @@ async def test_a_container_that_restarts_has_lost_everything_and_gets_it_again(
     stage.write("a.py")
     stage.deploy()
     async with running(stage, stage.session()):
-        pod = dict(stage.cluster.objects("Pod")[0])
-        (status,) = pod["status"]["containerStatuses"]
-        again = {**status, "containerID": "fake://again", "restartCount": 1}
-        pod["status"] = {**pod["status"], "containerStatuses": [again]}
-        stage.cluster.put(pod)
+        stage.restart_container()
         await stage.until(lambda: len(stage.told(Reached)) == 2, "the new container")
         assert stage.told(Reached)[-1].why == "container restarted"
         stage.assert_equal()

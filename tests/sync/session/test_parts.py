@@ -1,0 +1,212 @@
+"""The pure parts of a session, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from kindling.errors import ExecutionError
+from kindling.sync.protocol import Link, Process
+from kindling.sync.session.artefact import Artefact
+from kindling.sync.session.known import noted, part_of, without_ways
+from kindling.sync.session.latest import Latest
+from kindling.sync.session.looking import look
+from kindling.sync.session.routes import Routes
+from kindling.sync.trees.batch import Batch, Chmod, Delete, Mkdir, Move, Put, Rmdir
+from kindling.sync.trees.batch import Link as LinkStep
+from kindling.sync.trees.difference import difference
+from kindling.sync.trees.manifest import Entry, Kind, TreeManifest
+
+FOLDER = Entry(Kind.DIR, 0o755)
+
+
+def _file(digest: str) -> Entry:
+    return Entry(Kind.FILE, 0o644, digest)
+
+
+async def test_a_wish_is_never_served_by_a_run_that_began_before_it() -> None:
+    runs: list[int] = []
+    gate = asyncio.Event()
+    latest: Latest[int] = Latest()
+
+    async def job() -> int:
+        runs.append(len(runs))
+        mine = len(runs)
+        if mine == 1:
+            await gate.wait()
+        return mine
+
+    first = asyncio.ensure_future(latest.run(job))
+    await asyncio.sleep(0)
+    rest = [asyncio.ensure_future(latest.run(job)) for _ in range(5)]
+    await asyncio.sleep(0)
+    gate.set()
+    assert await first == 1
+    assert await asyncio.gather(*rest) == [2] * 5
+    assert len(runs) == 2
+
+
+async def test_a_run_that_fails_serves_nobody_else() -> None:
+    latest: Latest[int] = Latest()
+    fails = [True, False]
+
+    async def job() -> int:
+        await asyncio.sleep(0)
+        if fails.pop(0):
+            raise ExecutionError("no")
+        return 1
+
+    one, two = await asyncio.gather(latest.run(job), latest.run(job), return_exceptions=True)
+    assert isinstance(one, ExecutionError)
+    assert two == 1
+
+
+def test_a_destination_that_is_a_link_is_gone_to_and_come_back_from() -> None:
+    routes = Routes.of({"app": "srv/shop", "app/static": "data/static"})
+    assert routes.real("app/main.py") == "srv/shop/main.py"
+    assert routes.real("app/static/a.css") == "data/static/a.css"
+    assert routes.landed("data/static/a.css") == "app/static/a.css"
+    assert routes.landed("srv/shop") == "app"
+    assert routes.real("application") == "application"
+    found = TreeManifest(
+        {
+            "data": FOLDER,
+            "data/static": FOLDER,
+            "data/static/a.css": _file("1"),
+            "srv": FOLDER,
+            "srv/shop": FOLDER,
+            "srv/shop/static": Entry(Kind.LINK, target="/data/static"),
+        }
+    )
+    tree = routes.tree(found, ("app", "app/static"))
+    assert tree.entries["app/static"] == FOLDER
+    assert tree.entries["app/static/a.css"] == _file("1")
+
+
+def test_destinations_where_they_seem_to_be_need_no_routes() -> None:
+    routes = Routes.of({"app": "app", "etc/x": "etc/x"})
+    assert routes == Routes()
+    batch = Batch((Delete("app/x"),))
+    assert routes.batch(batch) is batch
+
+
+def test_what_leads_to_a_missing_destination_is_unknown_only_in_doubt() -> None:
+    empty = TreeManifest({})
+    assert set(Routes().tree(empty, ("data/new/app",)).entries) == {"data", "data/new"}
+    assert not Routes().tree(empty, ("data/new/app",), doubt=True).entries
+
+
+def test_folders_on_the_way_are_made_with_the_one_below_them() -> None:
+    want = TreeManifest({"data": Entry(Kind.DIR), "data/app": FOLDER, "data/app/x": _file("1")})
+    batch = without_ways(difference(want, TreeManifest({})), want)
+    assert [one.path for one in batch] == ["data/app", "data/app/x"]
+
+
+def test_what_was_applied_is_what_is_known() -> None:
+    known = {"a": FOLDER, "a/x": _file("1"), "a/y": _file("2"), "b": FOLDER}
+    noted(
+        known,
+        (
+            Mkdir("c", 0o700),
+            Put("c/new", 0o600, "3", 7),
+            Move("a/x", "c/x", 0o755, "1"),
+            LinkStep("l", "a/y"),
+            Chmod("a/y", 0o600),
+            Delete("nowhere"),
+            Rmdir("b"),
+        ),
+    )
+    assert known == {
+        "a": FOLDER,
+        "a/y": Entry(Kind.FILE, 0o600, "2"),
+        "c": Entry(Kind.DIR, 0o700),
+        "c/new": Entry(Kind.FILE, 0o600, "3"),
+        "c/x": Entry(Kind.FILE, 0o755, "1"),
+        "l": Entry(Kind.LINK, target="a/y"),
+    }
+
+
+def test_a_folder_that_gives_way_is_known_with_all_in_it() -> None:
+    known = {"a": FOLDER, "a/b": FOLDER, "a/b/c": _file("1"), "d": _file("2")}
+    want = TreeManifest({"a": _file("9")})
+    assert set(part_of(known, ["a"], want).entries) == {"a", "a/b", "a/b/c"}
+    assert set(part_of(known, ["a/b/c"]).entries) == {"a", "a/b", "a/b/c"}
+
+
+async def test_what_an_older_build_made_and_a_newer_one_did_not_goes(tmp_path: Path) -> None:
+    out = tmp_path / "dist"
+    out.mkdir()
+    (out / "index-1.js").write_text("1")
+    made = Artefact("www", folder=True)
+    assert await made.read(out) == ("www", "www/index-1.js")
+    (out / "index-1.js").rename(out / "index-2.js")
+    assert await made.read(out) == ("www/index-1.js", "www/index-2.js")
+    there = TreeManifest({"www": FOLDER, "www/index-1.js": _file("x"), "www/50x": _file("y")})
+    batch = difference(made.part(["www/index-1.js"]), there, had=made.had)
+    assert list(batch) == [Delete("www/index-1.js")]
+
+
+async def test_a_program_can_be_run_where_it_lands(tmp_path: Path) -> None:
+    (tmp_path / "server").write_text("elf")
+    made = Artefact("usr/bin/app", folder=False)
+    await made.read(tmp_path / "server")
+    assert made.tree.entries["usr/bin/app"].mode == 0o755
+    assert made.file("usr/bin/app") == tmp_path / "server"
+    with pytest.raises(ExecutionError, match="is no file"):
+        await made.read(tmp_path)
+
+
+class _Kernel:
+    """What a look reads of a container."""
+
+    def __init__(self, files: dict[str, bytes], processes: tuple[Process, ...] = ()) -> None:
+        self.files = files
+        self.running = processes
+
+    async def read(self, path: str, most: int = 1 << 20) -> bytes | None:
+        found = self.files.get(path)
+        return None if found is None else found[:most]
+
+    async def resolve(self, place: str) -> str:
+        return "srv/app" if place == "proc/1/cwd" else place
+
+    async def processes(self) -> tuple[Process, ...]:
+        return self.running
+
+
+async def test_an_entry_point_is_looked_into() -> None:
+    kernel = _Kernel(
+        {
+            "/proc/1/cmdline": b"/bin/sh\0./start.sh\0--port\0",
+            "/proc/1/environ": b"PATH=/usr/bin\0SECRET=x\0WEB_CONCURRENCY=4\0",
+            "/srv/app/start.sh": b"#!/bin/sh\nexec docker-entrypoint.sh\n",
+            "/usr/bin/docker-entrypoint.sh": b'#!/bin/sh\nexec uvicorn app:app "$@"\n',
+        }
+    )
+    seen = await look(cast("Link", kernel))
+    assert seen.folder == "/srv/app"
+    assert seen.environ == {"PATH": "/usr/bin", "WEB_CONCURRENCY": "4"}
+    assert seen.detected().runtime.key == "uvicorn"
+
+
+async def test_a_supervised_program_is_seen_as_itself() -> None:
+    line = b"/.kindling-sync/agent\0supervise\0--hold\0--\0gunicorn\0app:app\0"
+    kernel = _Kernel(
+        {"/proc/1/cmdline": line},
+        (
+            Process(1, 0, 1, "1", (), "/.kindling-sync/agent"),
+            Process(9, 1, 2, "1", ("gunicorn", "app:app"), "/usr/bin/python3.12"),
+        ),
+    )
+    seen = await look(cast("Link", kernel))
+    assert (seen.argv, seen.exe) == (("gunicorn", "app:app"), "/usr/bin/python3.12")
+    assert seen.detected().runtime.key == "gunicorn"
+
+
+async def test_what_may_not_be_read_is_left_out() -> None:
+    seen = await look(cast("Link", _Kernel({})))
+    assert seen.argv == ()
+    assert not seen.detected().known
