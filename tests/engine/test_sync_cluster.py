@@ -122,8 +122,10 @@ async def test_a_live_update_is_served_and_what_it_cannot_do_is_built(
         bench.write("app/www/index.html", "two")
         await answers(unused_tcp_port, "two")
         assert Verdict.RAN not in session.since(mark).verdicts(f"image:web-{ns}")
+        mark = session.mark()
         bench.write("app/deps.txt", "2")
-        await done(session, f"image:web-{ns}", "sync:web", mark=mark)
+        # The session lets go of the workload for the new image, and takes it again.
+        await done(session, f"image:web-{ns}", "apply:web", "rollout:web", "sync:web", mark=mark)
         why = "`app/deps.txt` is in `fall_back_on`"
         assert why in session.since(mark).views[f"image:web-{ns}"].reasons
         await answers(unused_tcp_port, "two")
