@@ -5,20 +5,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
 
 from kindling.errors import ClusterError
-from kindling.graph.spec import ObjectRef
-from kindling.kube.client import connect
-from kindling.kube.contexts import read_kubeconfig
 from kindling.kube.exec import NoProgramError
 from kindling.kube.protocol import Cluster, ExecStream
 from kindling.testing.cluster import FakeCluster
+from tests.sync.transport.pods import apart, connected, namespace, start
 
 _LIMIT = 90.0
 
@@ -32,59 +28,34 @@ class Subject:
         return await self.cluster.open_exec(self.namespace, "box", "main", argv, timeout=_LIMIT)
 
 
+@pytest.fixture(scope="module")
+def space() -> Iterator[str]:
+    """A namespace with a pod that runs, for all tests of a real cluster."""
+    with namespace() as name:
+
+        async def make() -> None:
+            async with connected() as cluster:
+                await start(cluster, name, "box", "busybox:1.36", {"command": ["sleep", "36000"]})
+
+        apart(make())
+        yield name
+
+
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.cluster)])
 async def subject(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    if request.param == "fake":
-        fake = FakeCluster()
-        fake.put(_pod("default"))
-
-        def local(_: str, __: str, ___: str, argv: tuple[str, ...]) -> Sequence[str] | None:
-            return argv if argv[0] != "no-such-program" else None
-
-        fake.programs = local
-        yield Subject(fake, "default")
+    if request.param == "real":
+        space: str = request.getfixturevalue("space")
+        async with connected() as cluster:
+            yield Subject(cluster, space)
         return
-    context = read_kubeconfig(os.environ).current
-    assert context is not None
-    cluster = await connect(context, os.environ)
-    namespace = f"sync-link-{uuid.uuid4().hex[:8]}"
-    try:
-        await cluster.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
-        )
-        await _runs(cluster, namespace)
-        yield Subject(cluster, namespace)
-    finally:
-        await cluster.delete(ObjectRef("v1", "Pod", "box", namespace), grace=0)
-        await cluster.delete(ObjectRef("v1", "Namespace", namespace))
-        await cluster.close()
+    fake = FakeCluster()
+    fake.put({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "box"}})
 
+    def local(_: str, __: str, ___: str, argv: tuple[str, ...]) -> Sequence[str] | None:
+        return argv if argv[0] != "no-such-program" else None
 
-def _pod(namespace: str) -> dict[str, object]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "box", "namespace": namespace},
-        "spec": {
-            "containers": [
-                {"name": "main", "image": "busybox:1.36", "command": ["sleep", "3600"]},
-            ]
-        },
-    }
-
-
-async def _runs(cluster: Cluster, namespace: str) -> None:
-    async with asyncio.timeout(_LIMIT):
-        async with aclosing(cluster.watch("v1", "ServiceAccount", namespace=namespace)) as accounts:
-            async for event in accounts:
-                if event.items or event.object:
-                    break
-        await cluster.apply(_pod(namespace))
-        async with aclosing(cluster.watch("v1", "Pod", namespace=namespace)) as events:
-            async for event in events:
-                for pod in event.items or ((event.object,) if event.object else ()):
-                    if (pod.get("status") or {}).get("phase") == "Running":
-                        return
+    fake.programs = local
+    yield Subject(fake, "default")
 
 
 async def _exactly(stream: ExecStream, size: int) -> bytes:
