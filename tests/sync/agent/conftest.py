@@ -17,12 +17,18 @@ from tests.sync.agent.talk import Talk, sanitized, serving
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def agents(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the agents that are built here are kept, so that each is built once."""
+    return tmp_path_factory.mktemp("agents")
+
+
+@pytest.fixture(scope="session")
+def built(agents: Path) -> Path:
     """The agent for this machine, as it is shipped."""
     if platform.system() != "Linux":
         pytest.skip("the agent runs on Linux alone")
     try:
-        return builder.build(tmp_path_factory.mktemp("agent"))
+        return builder.build(agents)
     except (HostError, UsageError) as error:
         if isinstance(error, HostError) and "none was found" not in error.message:
             raise
@@ -38,7 +44,7 @@ def checking(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def emulated(tmp_path_factory: pytest.TempPathFactory, agents: Path) -> Path:
     """The agent of the other architecture, as a program that starts it in an emulator."""
     if platform.system() != "Linux":
         pytest.skip("the agent runs on Linux alone")
@@ -48,7 +54,7 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"there is no qemu-{other} here (package qemu-user-static)")
     folder = tmp_path_factory.mktemp("emulated")
     try:
-        made = builder.build(folder, other)
+        made = builder.build(agents, other)
     except HostError as error:
         if "none was found" not in error.message:
             raise

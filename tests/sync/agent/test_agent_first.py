@@ -51,14 +51,14 @@ STAY = """
 while True:
     signal.pause()
 """
-STOPPING = """
+STOPPING = r"""
 import os, signal, sys
 def stop(number, frame):
-    print("stopping", flush=True)
-    sys.stdin.readline()
-    sys.exit(42)
+    os.write(1, b"stopping\n")
+    os.read(0, 1)
+    os._exit(42)
 signal.signal(signal.SIGTERM, stop)
-print("up", os.getpid(), os.getppid(), flush=True)
+os.write(1, b"up %d %d\n" % (os.getpid(), os.getppid()))
 while True:
     signal.pause()
 """

@@ -139,14 +139,15 @@ def test_without_a_supervisor_control_is_refused(agent: Talk) -> None:
 
 # ---- supervise ----
 
-APP = """
+APP = r"""
 import os, signal, sys
 def stop(number, frame):
-    print("stopping", flush=True)
-    sys.exit(42)
+    os.write(1, b"stopping\n")  # print cannot be used in a handler
+    os._exit(42)
 signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGHUP, lambda number, frame: print("reload", flush=True))
-print("up", os.getpid(), os.getpgid(0) == os.getpid(), sys.argv[1:], flush=True)
+signal.signal(signal.SIGHUP, lambda number, frame: os.write(1, b"reload\n"))
+leads = os.getpgid(0) == os.getpid()
+os.write(1, f"up {os.getpid()} {leads} {sys.argv[1:]}\n".encode())
 while True:
     signal.pause()
 """
