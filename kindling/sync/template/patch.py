@@ -37,6 +37,7 @@ __all__ = [
     "original_argv",
     "patched",
     "read_only",
+    "without_ours",
 ]
 
 OURS = "kindling-sync-"
@@ -68,7 +69,7 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
     """
     refuse_second(template, session, called)
     result = copy.deepcopy(dict(template))
-    spec = result["spec"] = _without_ours(result.get("spec") or {})
+    spec = result["spec"] = without_ours(result.get("spec") or {})
     target = chosen(result, session.container)
     volumes: list[dict[str, Any]] = [
         {"name": _AGENT_VOLUME, "configMap": {"name": session.agent, "defaultMode": 0o555}}
@@ -242,7 +243,7 @@ def _seed(target: Manifest, places: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _without_ours(spec: Mapping[str, Any]) -> dict[str, Any]:
+def without_ours(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The pod without what an earlier patch added, so that a patch can be made again."""
     result = dict(spec)
     for name in ("volumes", "initContainers"):

@@ -22,7 +22,7 @@ from typing import Any
 from kindling.errors import UsageError
 from kindling.objects.identity import Manifest
 from kindling.sync.template.normal import normal, template_bytes
-from kindling.sync.template.patch import chosen, patched
+from kindling.sync.template.patch import chosen, patched, without_ours
 from kindling.sync.template.session import SESSION_ANNOTATION, Session, held, refuse_second
 
 __all__ = [
@@ -194,8 +194,14 @@ def undone(live: Manifest, ours: Manifest, before: Manifest) -> dict[str, Any]:
 
     Where both changed one value, theirs stays. The result is normal (`normal`).
     """
-    result: dict[str, Any] = _undone(normal(live), normal(ours), normal(before))
+    # What bears our name goes whole, whatever a webhook or a person has written into it.
+    now, mine = (normal(_bare(template)) for template in (live, ours))
+    result: dict[str, Any] = _undone(now, mine, normal(before))
     return result
+
+
+def _bare(template: Manifest) -> dict[str, Any]:
+    return {**template, "spec": without_ours(template.get("spec") or {})}
 
 
 def _undone(live: Any, ours: Any, before: Any) -> Any:

@@ -143,12 +143,14 @@ async def architecture_of(
     platforms: tuple[str, ...],
     template: Mapping[str, Any],
     pods: Callable[[], Any],
+    machine: str = "",
 ) -> tuple[str, bool]:
     """The architecture of the nodes that the pods run on, as the agent has it (`x86_64`), and
     whether the pods must be kept on such nodes since the cluster has others too.
 
     `platforms` are those of the cluster's nodes, empty where they may not be looked at: then it is
-    taken to be the common one. `pods` reads the workload's pods.
+    taken to be the common one. `pods` reads the workload's pods; `machine` is the answer where
+    somebody knows it already.
 
     Raises:
         UsageError: The pods run on nodes for which there is no agent.
@@ -157,8 +159,8 @@ async def architecture_of(
     chosen = str(((template.get("spec") or {}).get("nodeSelector") or {}).get(_SELECTOR) or "")
     if chosen:
         found = [chosen]
-    if not found:
-        return "x86_64", False
+    if machine or not found:
+        return machine or "x86_64", len(found) > 1
     if len(found) == 1:
         return _machine(found[0]), False
     here: set[str] = set()

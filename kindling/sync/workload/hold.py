@@ -17,6 +17,8 @@ from kindling.objects.identity import display_name
 from kindling.objects.pods import Trouble, is_deleting
 from kindling.sync.notices import Released, Remark, Tell
 from kindling.sync.protocol import Clock, Container
+from kindling.sync.template.patch import carries
+from kindling.sync.template.session import Session
 from kindling.sync.workload.agents import (
     MANAGER,
     RENEWED_ANNOTATION,
@@ -76,6 +78,15 @@ class Hold:
     def template(self) -> Mapping[str, Any]:
         """The pod template while the session has it."""
         return self.record.recorded.patched
+
+    @property
+    def whole(self) -> Session | None:
+        """The session as a template carries it that lost no part of it. None: without a patch, or
+        where the cluster itself made something else of it (a webhook), so that its annotation must
+        do."""
+        kept = self.record.recorded
+        whole = self.record.patched and carries(kept.patched, kept.session)
+        return kept.session if whole else None
 
     @property
     def container(self) -> str:
@@ -171,7 +182,7 @@ class Hold:
             session.container,
             patched,
             bool(patched and session.argv),
-            session if patched else None,
+            self.whole,
         )
         return choose(
             watch.workloads.get(self.ref),

@@ -88,11 +88,10 @@ async def renew(hold: Hold, argv: Sequence[str] = ()) -> bool:
 
 def _has(live: Object, hold: Hold) -> bool:
     """Whether the session has the workload whole."""
-    session = hold.record.recorded.session
-    if hold.record.patched:
-        return carries(live["spec"]["template"], session)
+    if hold.whole is not None:
+        return carries(live["spec"]["template"], hold.whole)
     other = held(live)
-    return other is not None and other.name == session.name
+    return other is not None and other.name == hold.record.session
 
 
 def _argv(hold: Hold, base: Mapping[str, Any], argv: tuple[str, ...]) -> tuple[str, ...]:

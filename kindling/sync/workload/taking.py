@@ -89,13 +89,12 @@ async def take(
     agent = b""
     if patch:
         _check_partition(live, f"`{display_name(ref)}`", tell)
-        found, keep = machine, False
-        if not found:
 
-            async def pods() -> tuple[Object, ...]:
-                return await cluster.pods_of(PodSource((ref,)))
+        async def pods() -> tuple[Object, ...]:
+            return await cluster.pods_of(PodSource((ref,)))
 
-            found, keep = await architecture_of(cluster, facts.node_platforms, template, pods)
+        platforms = facts.node_platforms
+        found, keep = await architecture_of(cluster, platforms, template, pods, machine)
         if keep:
             session = replace(session, architecture=kubernetes_name(found))
             tell(Remark(f"The session's pods are kept on {session.architecture} nodes"))

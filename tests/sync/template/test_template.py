@@ -658,3 +658,15 @@ def test_a_template_carries_a_patch_in_whatever_order_and_misses_any_part_of_it(
     ):
         assert not carries(without(*path), made), path
     assert not carries(whole, session("web", name="s2"))
+
+
+def test_what_bears_our_name_goes_whole_whatever_was_written_into_it() -> None:
+    before = template()
+    ours = patched(before, session(writable=("/app",)))
+    live = copy.deepcopy(ours)
+    live["spec"]["volumes"][0]["configMap"]["defaultMode"] = 0o755
+    live["spec"]["initContainers"][0]["resources"] = {"limits": {"cpu": "1"}}
+    live["spec"]["containers"][0]["volumeMounts"][0]["subPath"] = "x"
+    live["spec"]["containers"][0]["image"] = "web:2"
+    before["spec"]["containers"][0]["image"] = "web:2"
+    assert template_bytes(undone(live, ours, template())) == template_bytes(before)

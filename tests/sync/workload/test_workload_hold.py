@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from kindling.graph.spec import ObjectRef
+from kindling.kube.protocol import Cluster
 from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import Container
 from kindling.sync.template.patch import AGENT_PATH
@@ -312,3 +313,44 @@ async def test_a_workload_that_goes_is_told_and_one_made_anew_is_taken(tmp_path:
         assert here.hold.record.recorded.uid == uid
         (config,) = here.cluster.objects("ConfigMap")
         assert config["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
+async def test_what_a_webhook_makes_of_the_patch_is_no_roll_out_of_others(tmp_path: Path) -> None:
+    fake = FakeCluster()
+    fake.put(deployment(replicas=1))
+
+    class Hooked:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(fake, name)
+
+        async def patch(self, ref: ObjectRef, *args: Any, **more: Any) -> Any:
+            answer = await fake.patch(ref, *args, **more)
+            if ref != WEB or AGENT_PATH not in str(answer["spec"]):
+                return answer
+            spec = answer["spec"]["template"]["spec"]
+            spec["volumes"][0]["configMap"]["defaultMode"] = 0o755
+            return fake.put(answer)
+
+    told: list[Notice] = []
+    async with controlled(fake):
+        hold = await take(
+            cast("Cluster", Hooked()),
+            WEB,
+            session(),
+            Records(tmp_path),
+            patch=True,
+            agents=agents,
+            clock=FakeClock(),
+            tell=told.append,
+        )
+        async with aclosing(hold.containers()) as sets:
+            (container,) = await until_complete(hold, sets)
+        assert container.mounted
+        assert not await renew(hold)
+        assert told == []
+        assert Records(tmp_path).get("s1") == hold.record
+        (config,) = fake.objects("ConfigMap")
+        assert config["data"]["record"] == hold.record.to_json()
+        assert (await hold.release()).exact
+        (live,) = fake.objects("Deployment")
+        assert live["spec"]["template"] == deployment()["spec"]["template"]

@@ -413,6 +413,9 @@ async def test_pods_on_nodes_of_several_kinds_are_kept_on_one(
     assert base64.b64decode(config["binaryData"]["agent"]) == b"agent for aarch64"
     await hold.release()
     assert template(fake) == before
+    hold = await desk.take(machine="x86_64")
+    assert template(fake)["spec"]["nodeSelector"] == {"kubernetes.io/arch": "amd64"}
+    await hold.release()
 
 
 async def test_nodes_without_an_agent_are_refused_by_name(fake: FakeCluster, desk: Desk) -> None:
