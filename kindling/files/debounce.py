@@ -59,7 +59,7 @@ class Debounce:
         quiet = min(max(self._least, _SHARE * lasted), _QUIET_MOST)
         return min(self._last + quiet, self._first + _HELD_MOST)
 
-    def flush(self, now: float) -> None:
-        """They went out."""
+    def flush(self, now: float, *, calm: bool = False) -> None:
+        """They went out. `calm`: what comes next is a burst of its own, however soon it comes."""
         self._first = None
-        self._flushed = now
+        self._flushed = None if calm else now

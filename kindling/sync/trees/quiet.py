@@ -28,6 +28,8 @@ __all__ = ["Gathered", "Quiet", "is_temporary"]
 _GRACE = 0.050
 """How long the second half of an atomic save is waited for; it takes some milliseconds."""
 _HELD_MOST = 10.0
+_FEW = 8
+"""Bursts of so few paths do not make the next wait longer."""
 
 _TEMPORARY = re.compile(
     r"""
@@ -131,7 +133,8 @@ class Quiet:
         if due is None or now < due:
             return None
         began = self._burst.first
-        self._burst.flush(now)
+        # Who saves one file again as soon as its answer is there is no storm with small pauses.
+        self._burst.flush(now, calm=len(self._seen) <= _FEW)
         seen, self._seen = self._seen, {}
         self._new.clear()
         for path, there in seen.items():

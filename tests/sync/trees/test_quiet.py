@@ -158,3 +158,31 @@ def test_the_last_state_of_every_path_goes_out_and_within_ten_seconds(
         last = next(there for _, other, there in reversed(events) if other == path)
         # A temporary name that came and went in one burst is told of nowhere.
         assert told.get(path, False) is last
+
+
+def test_one_file_saved_again_and_again_never_waits_longer() -> None:
+    saves = [(1000 + 15.0 * at, "a", True) for at in range(200)]
+    assert [moment for moment, _ in played(*saves)] == [at + 10 for at, _, _ in saves]
+
+
+def test_storms_close_together_wait_longer_and_longer() -> None:
+    events = [
+        (1000 + 30.0 * at, f"f{at}-{number}", True) for at in range(100) for number in range(20)
+    ]
+    assert len(played(*events)) < 10
+
+
+def test_a_temporary_file_that_came_and_went_before_anyone_looked_is_nothing() -> None:
+    assert played((1000, "a~", False), (1000, "4913", False)) == []
+    ((moment, gathered),) = played((1000, "a~", False), (1001, "a", True))
+    assert (moment, gathered.paths) == (1011, ("a",))
+    ((_, gathered),) = played((1000, "a~", False), known=frozenset({"a~"}))
+    assert gathered.gone == ("a~",)
+
+
+def test_a_fixed_quiet_is_kept_whatever_the_burst_suggests() -> None:
+    quiet = Quiet(frozenset[str]().__contains__, quiet=30.0)
+    quiet.saw("a", 1.0)
+    quiet.saw("a", 2.0)
+    assert quiet.due == 31.0
+    assert quiet.take(31.0) is not None
