@@ -5,10 +5,11 @@
         async with follow(watcher, clock, known=source.knows) as saves:
             async for saved in saves:
                 looked = await source.look(None if saved.rescan else saved.paths)
+                await watcher.watch(source.roots())  # an ignore file may have changed
 
-A lone save comes some 10 ms after its event; editors' temporary files and what they take away for a
-moment are waited out (`kindling.sync.trees.quiet`). While the consumer is busy with one burst the
-next gathers.
+A lone save comes some 10 ms after its event; editors' temporary files, and what they take away for
+a moment, are waited out (`kindling.sync.trees.quiet`). While the consumer is busy with one burst
+the next gathers. Roots that are watched already are watched on at no cost.
 """
 
 from __future__ import annotations
