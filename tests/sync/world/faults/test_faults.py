@@ -12,7 +12,7 @@ import random
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -191,7 +191,7 @@ async def test_a_container_that_ran_out_of_memory_is_caught_up(
     workload = Workload("eater", _IMAGE, eater, container=limit, probe=False)
     await scene.stage.deploy(workload)
     before = await scene.stage.template(workload)
-    scene = Scene(scene.stage, scene.source, scene.relay, scene.folder, before, workload)
+    scene = replace(scene, before=before, workload=workload)
     syncing = scene.sync()
     try:
         await scene.equal(syncing, "the first copy")
@@ -213,14 +213,12 @@ async def test_a_container_that_ran_out_of_memory_is_caught_up(
 
 @_FULL
 async def test_a_full_disk_is_told_and_what_fits_again_is_carried(scene: Scene) -> None:
-    scene = Scene(
-        scene.stage,
-        scene.source,
-        scene.relay,
-        scene.folder,
-        scene.before,
-        place="/dev/shm/app",
-    )
+    """The disk is the 64 MB of /dev/shm that every container has."""
+    words = ("sh", "-c", "ln -s /dev/shm /small && exec sleep 1000")
+    workload = Workload("small", _IMAGE, words, probe=False)
+    await scene.stage.deploy(workload)
+    before = await scene.stage.template(workload)
+    scene = replace(scene, before=before, workload=workload, place="/small/app")
     syncing = scene.sync()
     try:
         await scene.equal(syncing, "the first copy")
