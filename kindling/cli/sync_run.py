@@ -299,7 +299,7 @@ class _Run:
 
             keeper = Keeper(
                 root=self.asked.source.root,
-                batches=watcher.batches(),
+                batches=watcher.arrivals(),
                 changed=changed,
                 known=self.session.known,
                 clock=self.clock,
