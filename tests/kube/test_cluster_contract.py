@@ -191,6 +191,26 @@ async def test_a_change_of_an_older_version_is_refused(subject: Subject) -> None
     assert (await subject.cluster.get(ref))["data"] == {"key": "2"}
 
 
+async def test_a_json_patch_applies_whole_or_not_at_all(subject: Subject) -> None:
+    """Its test of the version is how a change applies to what was read and to nothing else."""
+    made = await subject.cluster.create(config(subject.namespace, key="1"))
+    ref, version = config_ref(subject.namespace), made["metadata"]["resourceVersion"]
+    steps = [
+        {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+        {"op": "add", "path": "/metadata/annotations", "value": {}},
+        {"op": "add", "path": "/metadata/annotations/kindling.dev~1test", "value": "x"},
+        {"op": "remove", "path": "/data/key"},
+        {"op": "add", "path": "/data/other", "value": "2"},
+    ]
+    changed = await subject.cluster.patch(ref, steps, PatchKind.JSON, manager="somebody")
+    assert changed["data"] == {"other": "2"}
+    assert changed["metadata"]["annotations"] == {"kindling.dev/test": "x"}
+    with pytest.raises(InvalidError):
+        await subject.cluster.patch(ref, steps, PatchKind.JSON, manager="somebody")
+    now = await subject.cluster.get(ref)
+    assert now["metadata"]["resourceVersion"] == changed["metadata"]["resourceVersion"]
+
+
 async def test_the_status_is_written_by_itself(subject: Subject) -> None:
     made = await subject.cluster.apply(deployment(subject.namespace, "web"))
     ref = ObjectRef("apps/v1", "Deployment", made["metadata"]["name"], subject.namespace)
