@@ -223,7 +223,7 @@ async def test_a_full_disk_is_told_and_what_fits_again_is_carried(scene: Scene) 
     try:
         await scene.equal(syncing, "the first copy")
         (scene.source / "huge.bin").write_bytes(bytes(200_000_000))
-        await syncing.says("room")
+        await syncing.says("disk is full")
         (scene.source / "huge.bin").unlink()
         (scene.source / "answer.py").write_text('ANSWER = "fits"\n')
         await scene.equal(syncing, "the disk was full")
