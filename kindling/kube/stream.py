@@ -2,7 +2,7 @@
 
 The connection is watched by itself: what does not answer a ping is given up within some 15 s, be it
 that the laptop slept or the API server went away. A command that does not read its input holds up
-the pings behind it too, so then the other side has a minute.
+the pings behind it too, so then the other side has two minutes.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _QUIET = 2
 """After so many half pulses without a sign of life it is asked for,"""
 _UNANSWERED = 5
 """after so many it is the end,"""
-_UNREAD = 24
+_UNREAD = 48
 """and after so many where it does not read what was written, a question least of all."""
 _PIPE = 64 * 1024
 """What is on its way to a command without its reading: more, and it may hold up an answer."""
@@ -130,6 +130,8 @@ class _WebSocketExec:
                 self._unheard += len(piece)
                 try:
                     await self._socket.send_bytes(piece)
+                    # What is on its way is bounded, so that to get rid of more is to be heard.
+                    self._heard = True
                 except (aiohttp.ClientError, OSError) as error:
                     raise self._problem or error_of_exception(
                         error, self._doing, self._server
@@ -239,7 +241,7 @@ class _WebSocketExec:
                 # The farewell of a WebSocket would wait for an answer, and so would what is still
                 # to be written.
                 self._cut()
-            elif missed >= _QUIET and not unread:
+            elif missed >= _QUIET and not self._writing.locked():
                 with contextlib.suppress(aiohttp.ClientError, OSError):  # `_pump` hears of it
                     await self._socket.ping()
 

@@ -161,6 +161,20 @@ async def test_a_reader_that_takes_its_time_is_no_silence(server: Server) -> Non
     assert size == 40 * 100_000
 
 
+async def test_a_reader_that_is_slow_but_reads_is_not_given_up(server: Server) -> None:
+
+    async def slow(socket: web.WebSocketResponse) -> None:
+        async for message in socket:
+            if message.type is WSMsgType.BINARY:
+                await asyncio.sleep(0.004)
+
+    server.handler = slow
+    stream = await server.open(pulse=0.02)
+    async with asyncio.timeout(_LIMIT):
+        await stream.write(bytes(40 << 20))
+        await stream.close()
+
+
 async def test_pings_of_the_server_are_answered_whoever_reads(server: Server) -> None:
     answered = asyncio.Event()
 
