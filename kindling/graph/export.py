@@ -11,7 +11,7 @@
       labels        []
       files         the paths it reads, relative to the Kindlingfile's folder
       env, tools    the environment variables and programs its result depends on
-      description   ""
+      description   what a sync node carries (`src -> /app`), else ""
       status        only where one is known
     edges     [{"before", "after", "kind": "content" | "ready" | "order"}]
 """
