@@ -28,6 +28,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -66,7 +67,10 @@ def measure(saves: int, only: str = "", trees: bool = True) -> str:
     with Pod() as pod:
         floor = _floor(pod, saves)
         chosen = [one for one in LOOPS if only in one.name]
-        samples = [_loop(pod, one, saves) for one in chosen]
+        samples: list[Samples] = []
+        for one in chosen:
+            samples.append(_loop(pod, one, saves))
+            print(f"sync: {one.name} is measured", file=sys.stderr, flush=True)
         lines += _table("save -> bytes in the container", samples, "bytes_in", floor)
         lines += _table("save -> new answer served", samples, "served", [])
         lines += [f"  {one.name}: {one.note}" for one in samples if one.note]
