@@ -70,7 +70,6 @@ from kindling.graph.event import (
     Triggered,
     Undo,
 )
-from kindling.graph.hold import hold
 from kindling.graph.node import FileSet, IgnoreRule, Kind, Node, NodeId
 from kindling.graph.outcome import Verdict
 from kindling.graph.schedule import step
@@ -132,6 +131,7 @@ class Session:
         self._delayed: set[NodeId] = set()
         self._carrying: dict[NodeId, FilesSaved | None] = {}
         """Sync sessions that carry a batch just now, and what was saved since it began."""
+        self._batches: set[asyncio.Task[None]] = set()
         self._look_at = 0.0
         self._look_planned = False
         self._grace_planned = False
@@ -377,11 +377,13 @@ class Session:
             return Place.LIVE
         if rec.is_running:
             return Place.COMING
-        waits = hold(self._state, id_) if rec.state is RunState.DUE else None
-        if waits is None:
-            return Place.COMING if rec.state is RunState.DUE else Place.GONE
-        under_way = any(record(self._state, other).in_motion for other in waits.waiting_for)
-        return Place.COMING if under_way else Place.GONE
+        if rec.state is not RunState.DUE:
+            return Place.GONE
+        before = [record(self._state, other) for other in self._parts.routing.before(id_)]
+        if any(one.result is Verdict.FAILED and not one.in_motion for one in before):
+            return Place.GONE
+        coming = any(one.in_motion for one in before) or all(one.is_met for one in before)
+        return Place.COMING if coming else Place.GONE
 
     def _carry(self, id_: NodeId, saved: FilesSaved) -> None:
         """Hand what was saved to a session that goes on: at once, or after what it carries now."""
@@ -402,7 +404,9 @@ class Session:
             settled = await self._parts.settler.carried(id_, standing.key, carrier, saved)
             self.post(CarriedOver(id_, rec.attempt, settled))
 
-        self._spawn(carry())
+        batch = self._spawn(carry())
+        self._batches.add(batch)
+        batch.add_done_callback(self._batches.discard)
 
     def _on_carried(self, message: CarriedOver) -> None:
         id_, settled = message.node, message.settled
@@ -603,6 +607,8 @@ class Session:
             # What held nodes back up to now is what the last notice must tell.
             self._board.show_holds(self._state, skip=self._retrying)
             self._parts.project.cancel()
+            for batch in self._batches:
+                batch.cancel()  # what a session has not carried by now goes with it
             self._event(Stopping(self._at(), cancel=True))
 
     def _tell_end(self) -> int:
@@ -638,7 +644,7 @@ class Session:
             if (node := self._removed.get(id_)) is not None:
                 await self._collector.removed(node, self._loaded.graph)
 
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[None]:
         """Do `work` beside the loop; the session does not end before it is done."""
 
         async def chore() -> None:
@@ -656,6 +662,7 @@ class Session:
         task = self._tasks.create_task(chore(), name="chore")
         self._chores.add(task)
         task.add_done_callback(done)
+        return task
 
     def _later(self, seconds: float, then: Callable[[], None]) -> None:
         """Call `then` on the loop after `seconds`, unless the session ends before."""

@@ -192,6 +192,11 @@ class Routing:
                 kept = self._kept_back.setdefault(sync.id, {})
                 kept[id_] = tuple(f"`{path}` changed" for path in changes.every[:_MOST_SHOWN])
 
+    def before(self, id_: NodeId) -> frozenset[NodeId]:
+        """All that a session comes after."""
+        sync = self._syncs.get(id_)
+        return sync.ancestors if sync is not None else frozenset()
+
     def begun(self, id_: NodeId) -> None:
         """A session is live: what was kept back for it came with it."""
         self._stopped.discard(id_)

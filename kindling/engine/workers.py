@@ -41,7 +41,7 @@ class Workers:
         board: Board,
         clock: Clock,
         post: Callable[[Message], None],
-        spawn: Callable[[Coroutine[Any, Any, object]], None],
+        spawn: Callable[[Coroutine[Any, Any, object]], object],
         begun: Callable[[Node, str], None],
         routing: Routing,
         once: bool,

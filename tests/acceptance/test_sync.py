@@ -36,6 +36,7 @@ class Sessions:
     made: list[FakeSession] = field(default_factory=list)
     answers: list[Outcome] = field(default_factory=list)
     wait: asyncio.Event | None = None
+    waiting: asyncio.Event = field(default_factory=asyncio.Event)
     refuse: str = ""
 
     @property
@@ -76,6 +77,7 @@ class FakeSession:
         assert self._source is not None
         assert not self.stopped
         if self.known.wait is not None:
+            self.known.waiting.set()
             await self.known.wait.wait()
         self.rescans += rescan
         root = self.order.context.root
@@ -360,6 +362,19 @@ async def test_ci_carries_once_into_a_prebuilt_image_and_puts_it_back(
     assert result.exit_code == 0, result.explain()
     (one,) = syncs.made
     assert one.stopped
+
+
+async def test_a_batch_that_takes_long_does_not_keep_a_session_from_ending(
+    bench: Workbench, syncs: Sessions
+) -> None:
+    """As a command of minutes in the container: it is cut off, and the workload given back."""
+    built(bench)
+    async with bench.up() as session:
+        await session.settled(*NODES)
+        syncs.wait, syncs.waiting = asyncio.Event(), asyncio.Event()
+        bench.write("web/src/a.txt", "2")
+        await session.until(syncs.waiting.is_set)
+    assert syncs.last.stopped
 
 
 async def test_a_journal_with_carried_files_replays(bench: Workbench, syncs: Sessions) -> None:
