@@ -191,6 +191,7 @@ def _told(detection: Detection) -> Strategy:
             says=says,
             fallback=Mode.SIGNAL if runtime.signal else None,
             signal=runtime.signal,
+            to="" if detection.direct else runtime.key,
             check=runtime.check,
             settle=runtime.settle,
             tips=note,

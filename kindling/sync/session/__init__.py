@@ -17,6 +17,7 @@ acting     signals and restarts
 effects    whether they had an effect (pure)
 sourced    the source as what containers should hold
 artefact   what a build made, as what they should hold
+workshop   the last good build, and where it belongs
 building   builds on this machine
 latest     never two at once, and the last wish is served
 """

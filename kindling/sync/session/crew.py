@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from kindling.errors import ClusterError, ExecutionError
-from kindling.lang.declared import RunStep
+from kindling.lang.declared import FallBackOn, RunStep
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Acted, Reached, Remark, Tell
 from kindling.sync.protocol import Clock
@@ -16,9 +16,7 @@ from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.runtimes.runtime import Check, Mode
 from kindling.sync.session.acting import Deed, How, signals
-from kindling.sync.session.artefact import Artefact
-from kindling.sync.session.beginning import Beginning, destination_of, landing_place
-from kindling.sync.session.building import Builder
+from kindling.sync.session.beginning import Beginning
 from kindling.sync.session.fleet import Fleet, Member, patiently
 from kindling.sync.session.order import Order, Outcome
 from kindling.sync.session.replica import Wanted
@@ -26,6 +24,7 @@ from kindling.sync.session.serving import Served, Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task, carried_of, outcome_of, slowest, unsteady_of
 from kindling.sync.session.watching import Deaths
+from kindling.sync.session.workshop import Workshop
 from kindling.sync.trees.manifest import Kind
 from kindling.sync.workload.hold import Hold
 
@@ -51,7 +50,7 @@ class Crew:
         service: Service,
         fleet: Fleet,
         take: Take,
-        builder: Builder | None,
+        workshop: Workshop | None,
         clock: Clock,
         tell: Tell,
     ) -> None:
@@ -65,11 +64,10 @@ class Crew:
         self.owed: tuple[RunStep, ...] = ()
         """Commands that failed, and run again with the next change."""
         self.engaged = asyncio.Event()
-        self._beginning = beginning
+        self._argv = beginning.argv
         self._source = source
         self._take = take
-        self._builder = builder
-        self._artefact: Artefact | None = None
+        self._workshop = workshop
         self._clock = clock
         self._tell = tell
         self._useless: Deed | None = None
@@ -84,10 +82,11 @@ class Crew:
 
     @property
     def builds(self) -> bool:
-        return self._builder is not None
+        return self._workshop is not None
 
     def wanted(self) -> Wanted:
-        return self._artefact if self._artefact is not None else self._source
+        made = self._workshop.artefact if self._workshop is not None else None
+        return self._source if made is None else made
 
     # Beginning ------------------------------------------------------------------------------------
 
@@ -154,7 +153,8 @@ class Crew:
         lean = self._lean
         places = tuple(sorted(self.touched)) if lean else None
         try:
-            await self._settle_place(member)
+            if self._workshop is not None:
+                await self._workshop.settle_place(await member.replica.linked())
         except ClusterError as problem:
             member.problem, member.error = problem.message, problem
             member.tries += 1
@@ -198,7 +198,9 @@ class Crew:
         """What a container needs that just got its files."""
         source = self._source.source
         paths = source.entries if self.order.everything else self.changed_paths()
-        found = decide(paths, self.order.steps, source.context, source.entries)
+        # The image is what it is: it runs, and holds what cannot be carried.
+        steps = [one for one in self.order.steps if not isinstance(one, FallBackOn)]
+        found = decide(paths, steps, source.context, source.entries)
         return found.commands if isinstance(found, Carry) else ()
 
     def changed_paths(self) -> set[str]:
@@ -282,7 +284,7 @@ class Crew:
         why = f"{what} had no effect within {max(1, strategy.settle)} s"
         if useless.how is How.NO_TARGET:
             why = f"no process of {strategy.runtime.label} was found to send {what} to"
-        if strategy.fallback is not Mode.SUPERVISE or not self._beginning.argv:
+        if strategy.fallback is not Mode.SUPERVISE or not self._argv:
             self._tell(Remark(f"{why}: the files are there, and may not be in use", warning=True))
             return
         self._tell(Remark(f"{why}: from now on the program is supervised, and started anew"))
@@ -310,40 +312,16 @@ class Crew:
 
     async def build_and_bring(self, task: Task) -> Outcome:
         """Build, and bring what came of it. A build that fails changes nothing over there."""
-        builder = self._builder
-        assert builder is not None
-        built = await builder.build()
+        assert self._workshop is not None
+        built, places = await self._workshop.make()
         self._tell(built)
-        if not built.ok or builder.output is None:
+        if not built.ok:
             return Outcome(Action.REPORT, "the build failed", built=False)
-        if self._artefact is None:
-            place = self._beginning.place
-            self._artefact = Artefact(
-                destination_of(self._source.source) if place is None else place,
-                folder=builder.job.folder,
-            )
-        places = await self._artefact.read(builder.output)
         if not self.engaged.is_set():
             await self.engage()
             return Outcome(Action.DONE, places=len(places), built=True)
         outcome = await self.bring(replace(task, places=places))
         return replace(outcome, built=True)
-
-    async def _settle_place(self, member: Member) -> None:
-        """Find out where the artefact belongs, where that could not be looked for before."""
-        found, artefact = self._beginning, self._artefact
-        if found.place is not None or artefact is None:
-            return
-        link = await member.replica.linked()
-        place = await landing_place(
-            found.detection,
-            self.strategy,
-            found.seen,
-            destination_of(self._source.source),
-            link,
-        )
-        self._beginning = replace(found, place=place)
-        await artefact.move(place)
 
     # ----------------------------------------------------------------------------------------------
 

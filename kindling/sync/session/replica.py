@@ -241,11 +241,11 @@ class Replica:
         else:
             want = wanted.part(places)
             there = part_of(known, places, want)
-        leave = unsteady.__contains__ if unsteady else _none
-        if self.mirror:
+        leave = _none
+        if unsteady or self.mirror:
 
             def leave(path: str) -> bool:
-                return path in unsteady or wanted.excluded(path)
+                return path in unsteady or (self.mirror and wanted.excluded(path))
 
         # Of what was wanted at any time, what is there is enough.
         had = [path for path in there.entries if path in wanted.had]

@@ -42,6 +42,7 @@ from kindling.sync.session.replica import Connect
 from kindling.sync.session.serving import Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task
+from kindling.sync.session.workshop import Workshop
 from kindling.sync.template.session import Session
 from kindling.sync.transport.connecting import connect
 from kindling.sync.trees.manifest import Refused
@@ -263,13 +264,14 @@ class SyncSession:
         fleet = Fleet(self._connect, self._clock, self.order.mirror)
         if began.linked is not None:
             fleet.ready[began.linked[0]] = began.linked[1]
-        builder: Builder | None = None
+        workshop: Workshop | None = None
         made = began.strategy.build or began.strategy.frontend
         if made is not None:
             job = Job.of(made, began.machine, self._folder)
             local = began.source.syncs[0].step.local
             folder = self.order.context.root / local
             builder = Builder(job, folder, self._folder, self._processes, self._clock, self._log)
+            workshop = Workshop(builder, began)
         service = Service(
             self._cluster, self._clock, self._tell, lambda: source, began.strategy, self._log
         )
@@ -278,7 +280,7 @@ class SyncSession:
             return await self._take(began, strategy)
 
         return Crew(
-            self.order, began, source, service, fleet, taken, builder, self._clock, self._tell
+            self.order, began, source, service, fleet, taken, workshop, self._clock, self._tell
         )
 
     async def _take(self, began: Beginning, strategy: Strategy) -> Hold:

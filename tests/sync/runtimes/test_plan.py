@@ -96,6 +96,7 @@ def test_php_fpm_reads_scripts_anew_and_knows_a_signal_for_a_stubborn_cache() ->
     strategy = plan(found("php-fpm8.2 -F"))
     assert (strategy.mode, strategy.fallback, strategy.signal) == (Mode.AUTO, Mode.SIGNAL, "USR2")
     assert "opcache" in strategy.tips[0]
+    assert plan(detect(["sh", "-c", "php-fpm -F; true"])).to == "php-fpm"
 
 
 def test_a_php_worker_is_started_again() -> None:

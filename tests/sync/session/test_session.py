@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from kindling.graph.spec import ObjectRef
-from kindling.lang.declared import RunStep, SyncStep
+from kindling.lang.declared import FallBackOn, RunStep, SyncStep
 from kindling.sync.notices import Acted, Carried, Found, Reached, Remark
 from kindling.sync.rules.failures import Action
 from tests.sync.session.stage import Pod, Stage, running, tree_of
@@ -274,6 +274,27 @@ async def test_commands_run_after_their_triggers_and_again_when_they_failed(stag
         stage.write("a.py", "3")
         await session.changed(["a.py"])
         assert all(len(pod.ran) == 2 for pod in stage.current)
+
+
+async def test_a_new_container_runs_the_commands_of_what_it_gets_and_never_falls_back(
+    stage: Stage,
+) -> None:
+    install, build = ("sh", "-c", "install"), ("sh", "-c", "build")
+    stage.write("package.json")
+    stage.write("Dockerfile")
+    stage.deploy()
+    steps = (
+        FallBackOn(("Dockerfile",)),
+        SyncStep(".", "/app"),
+        RunStep(install, ("package.json",)),
+        RunStep(build, ("nothing.txt",)),
+    )
+    async with running(stage, stage.session(steps=steps)) as session:
+        assert stage.pod().ran == [(install, "/")]
+        stage.write("Dockerfile", "FROM x")
+        outcome = await session.changed(["Dockerfile"])
+        assert outcome.action is Action.REBUILD
+        assert "fall_back_on" in outcome.why
 
 
 async def test_containers_that_differ_after_a_command_ask_for_a_rebuild(stage: Stage) -> None:

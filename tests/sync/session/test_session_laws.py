@@ -66,7 +66,11 @@ def test_any_edits_end_equal_in_all_replicas(
                 for number, batch in enumerate(batches):
                     told: set[str] = set()
                     for edit in batch:
+                        before = tree_of(stage.source)
                         told |= _edit(stage.source, *edit)
+                        # A write through a link changes what no edit has named.
+                        after = tree_of(stage.source)
+                        told |= {p for p in {*before, *after} if before.get(p) != after.get(p)}
                     if number == 1:
                         stage.pod(0).cuts = 1
                     outcome = await session.changed(sorted(told))

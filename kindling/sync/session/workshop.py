@@ -1,0 +1,49 @@
+"""What is carried where sources are not: the last good build, and where it belongs over there."""
+
+from __future__ import annotations
+
+from kindling.sync.notices import Built
+from kindling.sync.protocol import Link
+from kindling.sync.session.artefact import Artefact
+from kindling.sync.session.beginning import Beginning, destination_of, landing_place
+from kindling.sync.session.building import Builder
+
+__all__ = ["Workshop"]
+
+
+class Workshop:
+    """Builds, and keeps what came of it. `artefact` is None before the first good build."""
+
+    def __init__(self, builder: Builder, beginning: Beginning) -> None:
+        self.artefact: Artefact | None = None
+        self._builder = builder
+        self._beginning = beginning
+        self._place = beginning.place
+        """Where it lands; None: it could not be looked for yet."""
+
+    async def make(self) -> tuple[Built, tuple[str, ...]]:
+        """Build; the places that are another thing now. A build that fails changes nothing."""
+        built = await self._builder.build()
+        output = self._builder.output
+        if not built.ok or output is None:
+            return built, ()
+        if self.artefact is None:
+            place = self._place
+            if place is None:
+                place = destination_of(self._beginning.source)
+            self.artefact = Artefact(place, folder=self._builder.job.folder)
+        return built, await self.artefact.read(output)
+
+    async def settle_place(self, link: Link) -> None:
+        """Find out where it belongs, before it is brought for the first time.
+
+        Raises:
+            ClusterError: The container cannot be asked.
+        """
+        found, artefact = self._beginning, self.artefact
+        if self._place is not None or artefact is None:
+            return
+        destination = destination_of(found.source)
+        place = await landing_place(found.detection, found.strategy, found.seen, destination, link)
+        self._place = place
+        await artefact.move(place)
