@@ -28,9 +28,9 @@ async def replace_pods(
     clock: Clock,
     patience: float = 120.0,
     serving: bool = True,
-) -> tuple[str, ...]:
+) -> tuple[Object, ...]:
     """Delete the pods of `ref` that are `stale`; those that are left when nothing moves for
-    `patience` seconds are returned by name. Without `serving`, only those that do not serve, which
+    `patience` seconds are returned. Without `serving`, only those that do not serve, which
     stand in the way of a StatefulSet's own roll-out.
 
     Returns as soon as the last one is being deleted.
@@ -59,7 +59,7 @@ async def replace_pods(
                 if len(doomed) == len(left):
                     return ()
             if not await changed_within(watch.changed, clock, patience):
-                return tuple(pod_name(pod) for pod in pods if stale(pod))
+                return tuple(pod for pod in pods if stale(pod) and not is_deleting(pod))
     finally:
         await watch.close()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from kindling.errors import KindlingError, UsageError
@@ -17,6 +17,7 @@ from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from kindling.kube.protocol import Cluster, Object, PatchKind
 from kindling.objects.identity import display_name
+from kindling.objects.pods import pod_name
 from kindling.sync.notices import Released, Remark, Tell
 from kindling.sync.protocol import Clock
 from kindling.sync.template.normal import template_bytes
@@ -69,7 +70,9 @@ async def restore(
 ) -> Released:
     """Put back what `record` tells of, and forget it. Done again, it finds nothing to do.
 
-    Without `fresh`, pods into which files were put stay as they are.
+    Pods that cannot be made fresh, since others of their workload do not come, stay recorded: the
+    next time they are tried again. Without `fresh`, pods into which files were put stay as they
+    are, and are forgotten.
 
     Raises:
         UsageError: The record is of another cluster; nothing was touched.
@@ -84,13 +87,29 @@ async def restore(
         )
     try:
         released = await _template(cluster, record, decide)
+        left: tuple[Object, ...] = ()
         if fresh:
-            released = await _pods(cluster, record, released, clock, tell)
+            released, left = await _pods(cluster, record, released, clock, tell)
+        if left:
+            await asyncio.to_thread(records.save, _for_pods_alone(record, left))
         await cluster.delete(session_config_map(record.session, record.ref.namespace))
     except ForbiddenError as error:
         raise needs(record.ref.namespace, error, kept=True) from error
-    await asyncio.to_thread(records.forget, record.session)
+    if not left:
+        await asyncio.to_thread(records.forget, record.session)
     return released
+
+
+def _for_pods_alone(record: Record, left: tuple[Object, ...]) -> Record:
+    """The record once all is put back but the files in these pods. Whatever becomes of the template
+    from now on is no longer the session's affair."""
+    return replace(
+        record,
+        recorded=replace(record.recorded, patched=record.recorded.before),
+        patched=False,
+        touched=tuple(str(pod["metadata"]["uid"]) for pod in left),
+        owners=(),
+    )
 
 
 async def restore_all(
@@ -292,21 +311,21 @@ def _kept(called: str) -> str:
 
 async def _pods(
     cluster: Cluster, record: Record, released: Released, clock: Clock, tell: Tell | None
-) -> Released:
-    """Fresh pods, where they do not come by the template."""
+) -> tuple[Released, tuple[Object, ...]]:
+    """Fresh pods, where they do not come by the template; and those that could not be."""
     touched = frozenset(record.touched)
     live = await _live(cluster, record.ref)
     if live is None:
-        return released
+        return released, ()
     serving = True
     if record.patched:
         if record.recorded.kind != "StatefulSet":
             if not live["spec"].get("paused"):
-                return released
+                return released, ()
             name = f"{record.recorded.kind.lower()}/{record.recorded.name}"
             resume = f"kubectl rollout resume {name} -n {record.ref.namespace}"
             paused = f"it is paused: its pods stay as they are until `{resume}`"
-            return Released(released.text, exact=False, details=(*released.details, paused))
+            return Released(released.text, exact=False, details=(*released.details, paused)), ()
         strategy = live["spec"].get("updateStrategy") or {}
         serving = strategy.get("type") == "OnDelete"
 
@@ -314,7 +333,7 @@ async def _pods(
             return has_patch(pod, record.session)
     else:
         if not touched:
-            return released
+            return released, ()
 
         def stale(pod: Object) -> bool:
             return pod["metadata"]["uid"] in touched
@@ -322,12 +341,15 @@ async def _pods(
         _tell(tell, Remark(f"The pods of {display_name(record.ref)} are made fresh"))
     left = await replace_pods(cluster, record.ref, stale, clock=clock, serving=serving)
     if not left:
-        return released
-    return Released(
+        return released, ()
+    still = (f"pod {pod_name(pod)} still has what was synced" for pod in left)
+    again = "once its other pods run, `kindling sync --restore` makes them fresh"
+    told = Released(
         released.text + "; not all of its pods could be made fresh",
         exact=False,
-        details=(*released.details, *(f"pod {name} still has what was synced" for name in left)),
+        details=(*released.details, *still, again),
     )
+    return told, left
 
 
 def _tell(tell: Tell | None, notice: Remark) -> None:

@@ -233,7 +233,8 @@ async def _free(
     await restore(
         cluster, record, records=_Keeping(records), clock=clock, tell=tell, fresh=record.patched
     )
-    return await cluster.get(ref), record.touched, record.session
+    kept = await asyncio.to_thread(records.get, record.session)
+    return await cluster.get(ref), (kept or record).touched, record.session
 
 
 class _Keeping(Records):

@@ -354,6 +354,55 @@ async def test_pods_that_do_not_come_back_keep_the_others_serving(tmp_path: Path
     assert len(serving) == 2
 
 
+@pytest.mark.parametrize("on_delete", [False, True], ids=["files alone", "patched, on delete"])
+async def test_pods_that_could_not_be_made_fresh_are_so_by_a_later_restore(
+    tmp_path: Path, on_delete: bool
+) -> None:
+    """Row 68: what a session left in a pod is gone once its workload can be without that pod, and
+    its record until then says in which; the template is its owner's again from the first end on."""
+    fake = FakeCluster()
+    there = stateful_set(replicas=2) if on_delete else deployment(replicas=2)
+    if on_delete:
+        there["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    fake.put(there)
+    clock, records, ref = FakeClock(), Records(tmp_path), ref_of(there)
+    async with controlled(fake) as controller:
+        hold = await held_by(fake, tmp_path, ref, patch=on_delete)
+        async with aclosing(hold.containers()) as sets:
+            async for _ in sets:
+                if hold.complete:
+                    break
+        old = {pod["metadata"]["uid"] for pod in fake.objects("Pod")}
+        assert len(old) == 2
+        fine = controller.breaks
+        controller.breaks = lambda template: "ImagePullBackOff" if template else ""
+        hold.clock = clock
+        task = asyncio.create_task(hold.release())
+        await clock.settle(500)
+        await clock.advance(121)
+        assert not (await task).exact
+        (kept,) = records.all().records
+        assert set(kept.touched) & old
+        assert not kept.patched
+        theirs = {"theirs": "1"} if on_delete else {}
+        # A change of a Deployment would replace its pods by itself.
+        if on_delete:
+            change = {"spec": {"template": {"metadata": {"labels": theirs}}}}
+            await fake.patch(ref, change, manager="they")
+        controller.breaks = fine
+        for pod in fake.objects("Pod"):
+            if not pod["status"].get("conditions"):
+                await fake.delete(ObjectRef("v1", "Pod", pod["metadata"]["name"], "default"))
+        (attempt,) = await restore_all(fake, records, clock=CLOCK)
+        assert attempt.released is not None
+        assert attempt.released.exact
+        assert not old & {pod["metadata"]["uid"] for pod in fake.objects("Pod")}
+    (live,) = fake.objects(ref.kind)
+    assert live["spec"]["template"]["metadata"]["labels"].items() >= theirs.items()
+    assert records.all().records == ()
+    assert await restore_all(fake, records, clock=CLOCK) == ()
+
+
 async def test_a_broken_pod_of_a_stateful_set_does_not_block_the_way_back(tmp_path: Path) -> None:
     """Kubernetes waits for it to be ready before it replaces any, for ever."""
     fake = FakeCluster()
