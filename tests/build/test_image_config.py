@@ -44,8 +44,8 @@ class _Registry(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body or b"")
 
-    def log_message(self, *args: Any) -> None:
-        del args
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base's name)
+        del format, args
 
 
 @pytest.fixture
