@@ -70,7 +70,9 @@ def measure(saves: int, only: str = "", trees: bool = True) -> str:
         samples: list[Samples] = []
         for one in chosen:
             samples.append(_loop(pod, one, saves))
-            print(f"sync: {one.name} is measured", file=sys.stderr, flush=True)
+            # A run takes long, and what was measured is not to be lost with it.
+            told = _table(one.name, samples[-1:], "bytes_in", [])
+            print("\n".join(told[2:]), file=sys.stderr, flush=True)
         lines += _table("save -> bytes in the container", samples, "bytes_in", floor)
         lines += _table("save -> new answer served", samples, "served", [])
         lines += [f"  {one.name}: {one.note}" for one in samples if one.note]
@@ -82,6 +84,7 @@ def measure(saves: int, only: str = "", trees: bool = True) -> str:
         if trees:
             for tree in (many_files(FOLDER), two_hundred_megabytes(FOLDER)):
                 lines += _first(pod, tree, [one for one in COPIES if only in one.name])
+                print("\n".join(lines[-5:]), file=sys.stderr, flush=True)
             lines += program(pod, FOLDER)
     return "\n".join(lines)
 

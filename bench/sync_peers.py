@@ -216,6 +216,7 @@ def _sync2pod(debounce: float, watch: bool = True) -> Callable[[Path, str, str],
             "kubectl_command": ["kubectl"],
             "debounce_seconds": debounce,
             "no_watch": not watch,
+            "skip_verify": True,  # or it waits for Enter
         }
         path = home / ".sync2pod" / "bench" / "sync_config.json"
         path.write_text(json.dumps(configuration))
@@ -226,7 +227,6 @@ def _sync2pod(debounce: float, watch: bool = True) -> Callable[[Path, str, str],
             str(SYNC2POD / "bin" / "sync2pod"),
             "--project",
             "bench",
-            "--force",
         ]
 
     return argv
