@@ -20,6 +20,7 @@ from kindling.cli.sync_places import own_records
 from kindling.cli.sync_watch import Keeper
 from kindling.cli.there import tell, wanted_cluster
 from kindling.errors import ExecutionError, InterruptError, KindlingError, WorldError
+from kindling.graph.steps import LEFT_OUT
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Built, Found, Notice, Released, Remark
 from kindling.sync.rules.failures import Action
@@ -35,29 +36,10 @@ if TYPE_CHECKING:
     from kindling.sync.session.session import SyncSession
     from kindling.sync.workload.restoring import Decide
 
-__all__ = ["DEFAULT_DESTINATION", "LEFT_OUT", "Asked", "run_sync"]
+__all__ = ["DEFAULT_DESTINATION", "Asked", "run_sync"]
 
 DEFAULT_DESTINATION = "/app"
 
-LEFT_OUT = (
-    "**/node_modules",
-    "**/vendor",
-    "**/dist",
-    "**/target",
-    "**/.next",
-    "**/.gradle",
-    "**/.zig-cache",
-    "**/.venv",
-    "**/.tox",
-    "**/.mypy_cache",
-    "**/.pytest_cache",
-    "**/.ruff_cache",
-    "**/__pycache__",
-    "**/*.pyc",
-    "**/.DS_Store",
-)
-"""What package managers, builds and tools make for the machine they run on. `--exclude '!**/dist'`
-takes one of them in again."""
 
 _NOTHING = Released("Nothing was changed")
 _LAST_BATCHES = 15.0

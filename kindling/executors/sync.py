@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -257,10 +258,12 @@ def _order(job: Job, spec: SyncSpec, workload: ObjectRef) -> Order:
     from kindling.sync.session.order import Order
 
     restarts = any(isinstance(step, RestartContainer) for step in spec.steps)
+    # Of a prebuilt image's folders the steps say what to leave out, besides `.dockerignore` there.
+    files = spec.files if spec.built else tuple(replace(one, ignore=()) for one in spec.files)
     return Order(
         workload=workload,
         steps=spec.steps,
-        context=Context(spec.image or job.node.name, job.world.root, spec.files),
+        context=Context(spec.image or job.node.name, job.world.root, files),
         container=spec.container,
         overrides=Overrides(restart=spec.acts or restarts),
         everything=not spec.built or any(isinstance(step, InitialSync) for step in spec.steps),

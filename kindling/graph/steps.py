@@ -12,6 +12,7 @@ from typing import Any
 from kindling.graph.place import Where
 
 __all__ = [
+    "LEFT_OUT",
     "FallBackOn",
     "InitialSync",
     "LiveUpdateStep",
@@ -21,6 +22,27 @@ __all__ = [
 ]
 
 _NOT_IN_KEY: dict[str, Any] = {"key": False}
+
+LEFT_OUT = (
+    "**/node_modules",
+    "**/vendor",
+    "**/dist",
+    "**/target",
+    "**/.next",
+    "**/.gradle",
+    "**/.zig-cache",
+    "**/.venv",
+    "**/.tox",
+    "**/.mypy_cache",
+    "**/.pytest_cache",
+    "**/.ruff_cache",
+    "**/__pycache__",
+    "**/*.pyc",
+    "**/.DS_Store",
+)
+"""What package managers, builds and tools make for the machine they run on. Left out where a folder
+goes into a container whose image is made elsewhere, relative to that folder; `!**/dist` after them
+takes one in again."""
 
 
 @dataclass(frozen=True, slots=True)

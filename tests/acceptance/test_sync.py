@@ -248,17 +248,31 @@ async def test_a_file_saved_while_a_build_fails_is_built_again(
 async def test_a_prebuilt_image_gets_its_files_at_the_start_and_by_every_save(
     bench: Workbench, syncs: Sessions
 ) -> None:
+    """Row 58: `.git` and `node_modules` never; `.dockerignore`, `ignore=` and the usual list hold
+    together from the first copy on."""
     bench.write("src/a.txt", "1")
+    for path in (".git/HEAD", "node_modules/m/m.js", "a.pyc", "secret.env", "tests/t.py"):
+        bench.write(f"src/{path}", "never")
+    bench.write("src/dist/shown.js", "")
+    bench.write("src/.dockerignore", "secret.env\n")
     bench.write("web.yaml", WORKLOAD)
     bench.write(
         "Kindlingfile",
-        'service("shop", "shop:1", 80, sync = [sync("src", "/app")])\n'
+        'service("shop", "shop:1", 80, sync = ['
+        'sync("src", "/app", ignore = ["tests", "!**/dist"])])\n'
         'k8s_resource("shop", pod_readiness = "ignore")\n',
     )
     async with bench.up() as session:
         await session.settled("sync:shop")
         order = syncs.last.order
         assert (order.everything, order.overrides.restart) == (True, True)
+        source = await SourceTree.open(order.context, order.steps)
+        assert {place for place in source.tree.entries if place.startswith("app/")} == {
+            "app/.dockerignore",
+            "app/a.txt",
+            "app/dist",
+            "app/dist/shown.js",
+        }
         bench.write("src/b.txt", "1")
         await carried(session, syncs, 1)
         assert syncs.last.carried == [("src/b.txt",)]

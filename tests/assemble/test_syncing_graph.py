@@ -9,7 +9,7 @@ import pytest
 from kindling.errors import ConfigError
 from kindling.graph.node import FileSet, IgnoreRule, Node, NodeId, Trigger
 from kindling.graph.spec import ObjectRef, RollbackSpec, SyncSpec
-from kindling.graph.steps import FallBackOn, InitialSync, SyncStep
+from kindling.graph.steps import LEFT_OUT, FallBackOn, InitialSync, SyncStep
 from kindling.lang.assemble.assembly import Assembly, assemble
 from kindling.lang.assemble.reader import DiskReader
 from kindling.lang.assemble.target import AnnouncedRegistry, TargetFacts
@@ -79,8 +79,8 @@ def test_a_service_with_a_prebuilt_image_is_synced_after_its_rollout(project: Pr
     assert spec(made, "shop") == SyncSpec(
         rollout="rollout:shop",
         workload=deployment,
-        steps=(SyncStep("src", "/app", ("*.md",)),),
-        files=(FileSet(("src",), (IgnoreRule("src", ("*.md",)),)),),
+        steps=(SyncStep("src", "/app", (*LEFT_OUT, "*.md")),),
+        files=(FileSet(("src",), (IgnoreRule("src", (*LEFT_OUT, "*.md")),)),),
         container="shop",
         acts=True,
     )

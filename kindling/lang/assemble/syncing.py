@@ -10,12 +10,12 @@ anew, and a warning says so.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kindling.errors import ConfigError
 from kindling.graph.node import EdgeKind, FileSet, IgnoreRule, Kind, Node, NodeId, Where, node_id
 from kindling.graph.spec import ObjectRef, RollbackSpec, SyncSpec
-from kindling.graph.steps import FallBackOn, InitialSync, LiveUpdateStep, SyncStep
+from kindling.graph.steps import LEFT_OUT, FallBackOn, InitialSync, LiveUpdateStep, SyncStep
 from kindling.lang.assemble.deploy import apply_of, modes_of, rollout_of, writers_of
 from kindling.lang.assemble.draft import Draft
 from kindling.lang.assemble.environments import deployment_of
@@ -253,6 +253,7 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
         at = sum(isinstance(step, InitialSync) for step in steps[:1])
         steps = (*steps[:at], FallBackOn(recipes, wish.where), *steps[at:])
     if not built and deploy is None:
+        steps = tuple(_spared(step) if isinstance(step, SyncStep) else step for step in steps)
         files += [_copied(step) for step in steps if isinstance(step, SyncStep)]
     elif wish.acts:
         known = {path for one in files for path in one.paths}
@@ -283,6 +284,11 @@ def _description(wish: _Wish) -> str:
 def _copied(step: SyncStep) -> FileSet:
     """The files of a step whose image is made elsewhere."""
     return FileSet((step.local,), (IgnoreRule(step.local, step.ignore),) if step.ignore else ())
+
+
+def _spared(step: SyncStep) -> SyncStep:
+    """A step without what `kindling sync` of its folder leaves out, unless it says otherwise."""
+    return replace(step, ignore=(*LEFT_OUT, *step.ignore))
 
 
 def _inside(path: str, folder: str) -> bool:
