@@ -151,6 +151,7 @@ async def _in_thread(work: Callable[..., Any], *args: Any, **named: Any) -> Any:
 async def test_a_save_is_served_and_ctrl_c_puts_everything_back(
     cluster: Cluster, api: ObjectRef, source: Path, sync: Sync
 ) -> None:
+    """Rows 68 and 71: a second session is refused by the first one's name."""
     before = await _template(cluster, api)
     with sync("--restart", "--logs") as program:
         await _in_thread(program.wait_for, "/app: 1 file")
@@ -183,6 +184,7 @@ async def test_a_save_is_served_and_ctrl_c_puts_everything_back(
 async def test_a_killed_session_is_put_back_by_restore_and_by_the_next_one(
     cluster: Cluster, api: ObjectRef, sync: Sync
 ) -> None:
+    """Row 68: `--restore` after a `kill -9`."""
     before = await _template(cluster, api)
     with sync("--restart") as program:
         await _in_thread(program.wait_for, "/app: 1 file")
@@ -198,6 +200,7 @@ async def test_a_killed_session_is_put_back_by_restore_and_by_the_next_one(
 async def test_once_brings_everything_to_an_exit_code_and_restore_makes_fresh_pods(
     cluster: Cluster, api: ObjectRef, sync: Sync
 ) -> None:
+    """Rows 68 and 69: files alone leave the template as it is."""
     before = await _template(cluster, api)
     with sync("--once") as program:
         assert await _in_thread(program.end) == 0, program.lines

@@ -104,6 +104,7 @@ async def test_a_signal_with_effect_patches_nothing(stage: Stage) -> None:
 
 
 async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: Stage) -> None:
+    """Row 62: the way out."""
     works: list[bool] = [True]
 
     def prepare(pod: Pod) -> None:
@@ -226,6 +227,7 @@ async def test_what_was_built_goes_over_the_program_and_the_sources_stay_here(
 
 
 async def test_a_failed_build_leaves_the_pods_alone_from_the_first_on(stage: Stage) -> None:
+    """Row 64: nothing is touched."""
     stage.argv = ("/srv/server",)
     stage.write("main.go", "broken")
     _building(stage, lambda: "never", code=2)

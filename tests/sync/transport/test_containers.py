@@ -44,6 +44,7 @@ def _mounts(**places: str) -> dict[str, Any]:
 async def test_a_container_without_shell_is_reached_by_the_mounted_agent(
     space: str, binary: Path, tmp_path: Path
 ) -> None:
+    """Row 67: nothing of the image is needed."""
     need(_STATIC)
     source = Folder(tmp_path, "data")
     agent = _coded(binary)

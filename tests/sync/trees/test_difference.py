@@ -175,6 +175,7 @@ def test_folders_come_before_files_and_deletes_after_them() -> None:
 
 
 def test_a_renamed_file_sends_no_bytes() -> None:
+    """Rows 60 and 61."""
     there = tree(a="dir:755", a__f="file:644:sha256:1", a__g="file:644:sha256:1")
     wanted = tree(b="dir:755", b__g="file:755:sha256:1")
     assert difference(wanted, there, had=there.entries).operations == (
@@ -210,6 +211,7 @@ def test_empty_files_are_not_taken_for_one_another() -> None:
 
 
 def test_a_mode_alone_is_a_change_of_the_mode_alone() -> None:
+    """Row 61: no bytes for it."""
     there = tree(d="dir:755", run="file:644:sha256:1")
     wanted = tree(d="dir:700", run="file:755:sha256:1")
     assert difference(wanted, there).operations == (Chmod("run", 0o755), Chmod("d", 0o700))
@@ -324,6 +326,7 @@ def test_a_batch_knows_its_bytes() -> None:
     ],
 )
 def test_a_link_that_leaves_the_tree_is_refused_by_name(target: str, outside: bool) -> None:
+    """Row 61: whichever way it leaves it."""
     wanted = text_tree(
         {
             "b": "file:644:sha256:1",

@@ -48,6 +48,7 @@ def test_what_is_not_due_is_not_handed_out() -> None:
 
 
 def test_a_storm_is_one_batch() -> None:
+    """Row 59: changes close together go out as one."""
     events = [(1000 + 4.0 * at, f"f{at % 300}", True) for at in range(500)]
     ((_, gathered),) = played(*events)
     assert len(gathered.paths) == 300
@@ -181,6 +182,7 @@ def test_a_temporary_file_that_came_and_went_before_anyone_looked_is_nothing() -
 
 
 def test_a_fixed_quiet_is_kept_whatever_the_burst_suggests() -> None:
+    """Row 59: `--debounce`."""
     quiet = Quiet(frozenset[str]().__contains__, quiet=30.0)
     quiet.saw("a", 1.0)
     quiet.saw("a", 2.0)

@@ -213,6 +213,7 @@ async def first_process(stage: Stage, container: Container) -> list[str]:
 
 
 async def test_a_deployment_of_three_is_taken_and_comes_back_to_the_byte(stage: Stage) -> None:
+    """Rows 68 and 70: all replicas."""
     ref = await stage.make(replicas=3)
     before = await stage.state(ref)
     hold = await stage.take(ref)

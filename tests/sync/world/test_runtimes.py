@@ -99,6 +99,7 @@ async def _loop(stage: Stage, row: Runtime, folder: Path) -> None:
 def test_an_edit_is_served_and_a_stop_puts_back_what_was(
     name: str, ends: Mapping[str, str]
 ) -> None:
+    """Rows 62, 64, 67 and 71: signals, Go without a shell around it, and sessions side by side."""
     if name not in ends:
         pytest.skip(missing(_ROWS[name].workload.image))
     assert not ends[name], ends[name]

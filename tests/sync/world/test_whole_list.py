@@ -27,6 +27,7 @@ _SERVER = Workload(
 async def test_whatever_is_done_to_the_source_is_done_to_every_pod(
     cluster: Cluster, ns: str, tmp_path: Path
 ) -> None:
+    """Rows 60, 61 and 70: both pods, and what is the image's own stays."""
     need(_IMAGE)
     stage = Stage(cluster, ns)
     await stage.open()
