@@ -156,7 +156,12 @@ async def _elsewhere(
     reached: Reached, record: Record, decide: Decide, face: Face
 ) -> tuple[Attempt, ...]:
     """A session of which only the cluster tells. One whose process is dead on this machine began in
-    another folder; of one on another machine nobody here knows whether it lives."""
+    another folder, and has its record there; of one on another machine nobody here knows whether it
+    lives.
+
+    What the cluster says of folders of this machine, anybody may have written who may write there:
+    nothing is put back by it, and no file touched, unless that folder says the same.
+    """
     from kindling.engine.clock import SystemClock
     from kindling.sync.workload.liveness import Life, life_of
     from kindling.sync.workload.records import Records
@@ -165,18 +170,19 @@ async def _elsewhere(
     life = life_of(record.holder, record.session)
     if life is Life.ALIVE:
         return (Attempt(record, problem=f"it still runs: {record.holder}"),)
-    if life is Life.ELSEWHERE:
+    own = Records(Path(record.holder.folder))
+    kept = await asyncio.to_thread(own.get, record.session) if life is Life.DEAD else None
+    if kept is None or (kept.ref, kept.holder) != (record.ref, record.holder):
         face.remark(
             f"{display_name(record.ref)} is held by session `{record.session}` of "
             f"{record.recorded.session.who or 'somebody'}, on {record.holder.host}",
             hint=f"If that one is gone: `kindling sync --restore -d {_spoken(record)}`",
         )
         return ()
-    own = Records(Path(record.holder.folder))
     released = await restore(
-        reached.cluster, record, records=own, clock=SystemClock(), decide=decide, tell=face.tell
+        reached.cluster, kept, records=own, clock=SystemClock(), decide=decide, tell=face.tell
     )
-    return (Attempt(record, released),)
+    return (Attempt(kept, released),)
 
 
 def _said(one: Attempt, face: Face, wish: Wish) -> int:

@@ -211,6 +211,21 @@ def test_a_session_of_another_machine_is_ended_only_when_its_workload_is_named(
     assert _template(cluster) == before
 
 
+def test_what_somebody_writes_into_a_cluster_touches_no_file_of_this_machine(
+    kindling: Kindling, cluster: FakeCluster, tmp_path: Path
+) -> None:
+    """A ConfigMap that looks like a dead session's of this machine, and names a folder of it."""
+    _session_that_died(cluster, tmp_path / "victim")
+    taken = _template(cluster)
+    (record,) = (tmp_path / "victim").glob("*.json")
+    record.write_text('{"name": "something of the user"}')
+    done = kindling("sync", "--restore")
+    assert done.code == 0, done.err
+    assert "held by session `web-1` of ada@desk" in done.out
+    assert record.read_text() == '{"name": "something of the user"}'
+    assert _template(cluster) == taken
+
+
 def _roll_out(cluster: FakeCluster) -> None:
     steps = [
         {

@@ -112,12 +112,18 @@ def needs(namespace: str, error: ForbiddenError, *, kept: bool = False) -> Forbi
 
 
 async def find_record(cluster: Cluster, session: str, namespace: str) -> Record | None:
-    """The record of a session as its ConfigMap has it; None where there is none to read."""
+    """The record of a session as its ConfigMap has it; None where there is none to read.
+
+    Whoever may write a ConfigMap may have written this one: it speaks for its own session and its
+    own namespace alone.
+    """
     try:
         found = await cluster.get(session_config_map(session, namespace))
-        return Record.from_json(str((found.get("data") or {}).get(_RECORD_KEY, "")))
+        record = Record.from_json(str((found.get("data") or {}).get(_RECORD_KEY, "")))
     except (NotFoundError, ForbiddenError, ValueError):
         return None
+    ours = record.session == session and record.ref.namespace == namespace
+    return record if ours else None
 
 
 async def renewed(cluster: Cluster, session: str, namespace: str) -> float | None:

@@ -175,7 +175,7 @@ async def restore_workload(
     if other is None or any(one.record.session == other.name for one in found):
         return found
     record = await find_record(cluster, other.name, ref.namespace)
-    if record is None:
+    if record is None or record.ref != ref:
         raise UsageError(
             f"{display_name(ref)} is held by {other}, and there is no record of what it was before",
             hint=f"`kubectl rollout undo {ref.kind.lower()}/{ref.name} -n {ref.namespace}` goes "

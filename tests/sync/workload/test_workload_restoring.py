@@ -269,6 +269,22 @@ async def test_another_machine_puts_back_by_the_copy_in_the_cluster(
     assert await restore_workload(fake, WEB, Records(tmp_path / "theirs"), clock=CLOCK) == ()
 
 
+@pytest.mark.parametrize(("name", "namespace"), [("worker", "default"), ("web", "kube-system")])
+async def test_a_copy_in_the_cluster_speaks_for_its_own_workload_alone(
+    fake: FakeCluster, tmp_path: Path, name: str, namespace: str
+) -> None:
+    """Who may write a ConfigMap could have another workload written by whoever restores."""
+    hold = await held_by(fake, tmp_path / "mine")
+    end_life("s1")
+    kept = replace(hold.record.recorded, name=name, namespace=namespace)
+    holder = replace(hold.record.holder, host="gone", boot="other")
+    record = replace(hold.record, recorded=kept, holder=holder)
+    ref = ObjectRef("v1", "ConfigMap", "kindling-sync-s1", "default")
+    await fake.patch(ref, {"data": {"record": record.to_json()}})
+    with pytest.raises(UsageError, match="no record of what it was before"):
+        await restore_workload(fake, WEB, Records(tmp_path / "theirs"), clock=CLOCK)
+
+
 async def test_a_session_without_any_record_is_refused_with_what_to_do(
     fake: FakeCluster, tmp_path: Path
 ) -> None:
