@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+from tests.children import ends_with_us
+
 __all__ = ["Running"]
 
 LIMIT = 120.0
@@ -29,6 +31,7 @@ class Running:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=ends_with_us(),
         )
         self._said: list[str] = []
         self._more = threading.Condition()

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.children import ends_with_us
+
 __all__ = ["Syncing", "environment", "kindling"]
 
 KINDLING = str(Path(sys.executable).parent / "kindling")
@@ -56,6 +58,7 @@ class Syncing:
                 stdout=said,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=ends_with_us(),
             )
 
     @property
