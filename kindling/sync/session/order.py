@@ -36,6 +36,9 @@ class Order:
     has named since the session began (or since `SyncSession.rebuilt`), and nothing else."""
     exclude: tuple[str, ...] = ()
     """Patterns as in `.dockerignore`, relative to the context's root."""
+    gone_after: float | None = None
+    """How many seconds the workload may be gone before the session ends. None: it is waited for,
+    however long that takes."""
     name: str = ""
     """The session's name, of the letters a Kubernetes name may have; empty: made from the
     workload's."""

@@ -32,7 +32,7 @@ from kindling.sync.workload.renewing import renew
 from kindling.sync.workload.replacing import changed_within, next_to_delete
 from kindling.sync.workload.restoring import Choice, Decide, restore
 
-__all__ = ["RENEW_EVERY", "SILENT_AFTER", "Hold"]
+__all__ = ["RENEW_EVERY", "SILENT_AFTER", "Hold", "WorkloadGoneError"]
 
 RENEW_EVERY = 60.0
 """Seconds between two signs of life for other machines."""
@@ -40,6 +40,10 @@ _AGAIN_MOST, _AGAIN_WITHIN = 5, 300.0
 """How often, within how many seconds, a session takes a workload again that others roll out."""
 SILENT_AFTER = 200.0
 """How long a session may be silent before others say so: three signs that did not come."""
+
+
+class WorkloadGoneError(NotFoundError):
+    """Somebody deleted the workload of a session, and nobody made it anew."""
 
 
 class Hold:
@@ -68,6 +72,10 @@ class Hold:
         self._lost = False
         self._renewed = clock.monotonic()
         self._taken_again: list[float] = []
+        self.gone_after: float | None = None
+        """How many seconds the workload may be gone, as it is while somebody replaces it, before
+        `containers` ends. None: it is waited for."""
+        self._gone_since: float | None = None
         begin_life(record.session)
 
     @property
@@ -127,6 +135,7 @@ class Hold:
         updates on delete, and takes the workload again when someone rolled it out anew.
 
         Raises:
+            WorkloadGoneError: The workload is gone (`gone_after`).
             ClusterError: What trying again does not mend, such as a permission.
         """
         last: tuple[object, ...] = ()
@@ -141,6 +150,7 @@ class Hold:
                     pods = watch.pods(self.ref)
                     chosen = self._chosen = self._choose(watch, pods)
                     self._say(chosen)
+                    self._end_if_gone(chosen)
                     await self._replace_old(watch.workloads.get(self.ref), pods)
                     await self._take_again(watch.workloads.get(self.ref))
                     now = (chosen.containers, chosen.complete, chosen.lost)
@@ -149,8 +159,9 @@ class Hold:
                         await self._remember(chosen.containers)
                         yield chosen.containers
                         continue
-                await changed_within(watch.changed, self.clock, RENEW_EVERY)
-                await self._give_sign()
+                await changed_within(watch.changed, self.clock, self._patience())
+                if not self._chosen.gone:
+                    await self._give_sign()
         finally:
             await watch.close()
 
@@ -207,6 +218,24 @@ class Hold:
         if chosen.lost and not self._lost and chosen.gone:
             self.tell(Remark(f"{called} is gone", warning=True))
         self._lost = chosen.lost
+
+    def _end_if_gone(self, chosen: Chosen) -> None:
+        now = self.clock.monotonic()
+        if not chosen.gone:
+            self._gone_since = None
+        elif self._gone_since is None:
+            self._gone_since = now
+        elif self.gone_after is not None and now - self._gone_since >= self.gone_after:
+            raise WorkloadGoneError(
+                f"{display_name(self.ref)} is gone, so that the session ends",
+                hint="Start it again once it is deployed.",
+            )
+
+    def _patience(self) -> float:
+        """How long the next look may wait."""
+        if self._gone_since is None or self.gone_after is None:
+            return RENEW_EVERY
+        return max(0.0, self._gone_since + self.gone_after - self.clock.monotonic())
 
     async def _take_again(self, workload: Object | None) -> None:
         """Someone rolled the workload out anew: the session has it again, a few times."""

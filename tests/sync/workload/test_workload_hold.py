@@ -17,7 +17,7 @@ from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import Container
 from kindling.sync.template.patch import AGENT_PATH
 from kindling.sync.workload.agents import RENEWED_ANNOTATION, session_config_map
-from kindling.sync.workload.hold import RENEW_EVERY, Hold
+from kindling.sync.workload.hold import RENEW_EVERY, Hold, WorkloadGoneError
 from kindling.sync.workload.records import Records
 from kindling.sync.workload.renewing import renew
 from kindling.sync.workload.restoring import restore_all
@@ -313,6 +313,43 @@ async def test_a_workload_that_goes_is_told_and_one_made_anew_is_taken(tmp_path:
         assert here.hold.record.recorded.uid == uid
         (config,) = here.cluster.objects("ConfigMap")
         assert config["metadata"]["ownerReferences"][0]["uid"] == uid
+
+
+async def test_a_workload_that_stays_away_ends_the_session_and_leaves_no_record(
+    tmp_path: Path,
+) -> None:
+    async with room(tmp_path, deployment(replicas=1), patch=True) as here:
+        here.hold.gone_after = 5.0
+        async with aclosing(here.hold.containers()) as sets:
+            await until_complete(here.hold, sets)
+            here.cluster.remove(WEB)
+            async with asyncio.timeout(LIMIT):
+                while await anext(sets):
+                    pass
+            coming = asyncio.ensure_future(anext(sets))
+            await here.clock.advance(4.0)
+            assert not coming.done()
+            await here.clock.advance(1.5)
+            with pytest.raises(WorkloadGoneError, match="deployment/web is gone"):
+                await asyncio.wait_for(coming, LIMIT)
+        assert "nothing to put back" in (await here.hold.release()).text
+        assert here.records.all().records == ()
+        assert not here.cluster.objects("ConfigMap")
+
+
+async def test_a_workload_that_is_replaced_in_time_keeps_its_session(tmp_path: Path) -> None:
+    async with room(tmp_path, deployment(replicas=1), patch=True) as here:
+        here.hold.gone_after = 5.0
+        async with aclosing(here.hold.containers()) as sets:
+            await until_complete(here.hold, sets)
+            for _ in range(2):
+                here.cluster.remove(WEB)
+                async with asyncio.timeout(LIMIT):
+                    while await anext(sets):
+                        pass
+                await here.clock.advance(4.0)
+                here.cluster.put(deployment(replicas=1))
+                await until_complete(here.hold, sets)
 
 
 async def test_what_a_webhook_makes_of_the_patch_is_no_roll_out_of_others(tmp_path: Path) -> None:
