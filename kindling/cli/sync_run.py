@@ -42,6 +42,8 @@ DEFAULT_DESTINATION = "/app"
 
 
 _NOTHING = Released("Nothing was changed")
+_GONE_AFTER = 5.0
+"""For how many seconds a workload may be gone: who replaces one deletes it first."""
 _LAST_BATCHES = 15.0
 """How long what is under way at the end may take before it is cut off."""
 
@@ -159,6 +161,7 @@ def order_of(asked: Asked, ref: ObjectRef, live: Object) -> Order:
             build_cmd=asked.build_cmd,
             build_output=asked.build_output,
         ),
+        gone_after=_GONE_AFTER,
         what=str(shown),
         source=str(shown),
         destination=dest.rstrip("/") + "/" + source.local if dest.endswith("/") else dest,
@@ -285,7 +288,6 @@ class _Run:
                 changed=changed,
                 known=self.session.known,
                 clock=self.clock,
-                remark=self.face.remark,
                 pause=self.asked.debounce,
             )
             # What was saved between the first look and the watch was seen by neither.

@@ -2,8 +2,7 @@
 
     events → `Watcher` (bursts) → `Quiet` (what editors do to save one file) → `changed`
 
-The source folder may go (a branch switch, a build that makes it anew): that is never a wish to
-empty the containers. It is waited for, and looked at as a whole when it is back.
+That the source folder itself may go and come is the session's to know (`sync.source.tree`).
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ from kindling.sync.trees.quiet import Quiet
 __all__ = ["Changes", "Keeper"]
 
 _HELD_MOST = 10.0
-_LOOK = 0.5
-"""How often a source folder that is gone is looked for."""
 _LAST_WORD = 0.05
 """How long what was saved just before the end may take to be seen."""
 
@@ -38,10 +35,6 @@ class Changes(Protocol):
     ) -> Any: ...
 
 
-class Remark(Protocol):
-    def __call__(self, text: str, *, warning: bool = False) -> None: ...
-
-
 @dataclass(slots=True)
 class Keeper:
     """Hands on what changes below `root` for as long as it runs. `pause`: how long it must be
@@ -52,7 +45,6 @@ class Keeper:
     changed: Changes
     known: Callable[[str], bool]
     clock: Clock
-    remark: Remark
     pause: float | None = None
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     """Hand on what is pending, and end."""
@@ -61,8 +53,6 @@ class Keeper:
     """When it was seen that everything must be looked at."""
     _last: float = 0.0
     _first: float | None = None
-    _lost: bool = False
-    """The source folder is gone."""
 
     def __post_init__(self) -> None:
         self._quiet = Quiet(self.known)
@@ -94,8 +84,6 @@ class Keeper:
 
     def _patience(self) -> float | None:
         """How long to wait for more."""
-        if self._lost:
-            return _LOOK
         due = self._due
         return None if due is None else max(0.0, due - self.clock.monotonic())
 
@@ -143,19 +131,6 @@ class Keeper:
 
     async def _hand_on(self, moment: float) -> None:
         """Hand on what is due by then."""
-        if not self.root.exists():
-            if not self._lost:
-                self._lost = True
-                self.remark(
-                    f"the source folder `{self.root}` is gone; what the containers have stays, and "
-                    "it is waited for",
-                    warning=True,
-                )
-            return
-        if self._lost:
-            self._lost = False
-            self._rescan = self.clock.monotonic()
-            self.remark("the source folder is back")
         due = self._due
         if due is None or moment < due:
             return

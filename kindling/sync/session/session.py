@@ -171,6 +171,14 @@ class SyncSession:
         source.note(looked)
         for refused in looked.refused:
             self._tell(Remark(str(refused), warning=True))
+        for folder in looked.gone:
+            text = f"the source folder `{self._shown(folder)}` is gone"
+            stays = "what the containers have stays, and it is waited for"
+            self._tell(Remark(f"{text}; {stays}", warning=True))
+        for folder in looked.back:
+            self._tell(Remark(f"the source folder `{self._shown(folder)}` is back"))
+        # Containers that came meanwhile have nothing of it.
+        rescan = rescan or bool(looked.back)
         changed, places = set(looked.changed), set(looked.places)
         if not self.order.everything:
             # What changed before the session began is known to the caller alone.
@@ -295,7 +303,7 @@ class SyncSession:
             argv=began.argv if strategy.patches else (),
             writable=began.writable,
         )
-        return await take(
+        hold = await take(
             self._cluster,
             order.workload,
             session,
@@ -306,10 +314,16 @@ class SyncSession:
             tell=self._tell,
             project=self._project,
         )
+        hold.gone_after = order.gone_after
+        return hold
 
     async def _linked(self, container: Container) -> Link:
         places = () if self._source is None else self._source.tops
         return await connect(self._cluster, container, self._agents, places=places)
+
+    def _shown(self, folder: str) -> str:
+        """A folder of a step as a user knows it."""
+        return self.order.context.root.as_posix() if folder == "." else folder
 
     def _at_work(self) -> Crew:
         if self._crew is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kindling.files.statcache import StatCache
+from kindling.files.tree import ABSENT
 from kindling.files.watching import WatchRoot
 from kindling.lang.declared import LiveUpdateStep
 from kindling.sync.protocol import SourceChangedError
@@ -39,16 +40,20 @@ class Looked:
     `changed`: paths of the source, relative to the context's root, that hold something else, came
     or went. `places`: those of the container that are to hold something else, or to go. `refused`:
     what cannot be carried and was not refused before. `left`: places that an ignore rule has taken
-    out of the session; they are in `places` no more and stay in the container as they are.
+    out of the session; they are in `places` no more and stay in the container as they are. `gone`
+    and `back`: folders of sync steps that are no more, and those that came again.
     """
 
     changed: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     refused: tuple[Refused, ...] = ()
     left: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    back: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.changed or self.places or self.refused or self.left)
+        found = self.changed or self.places or self.refused or self.left
+        return bool(found or self.gone or self.back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,10 @@ class SourceTree:
 
     What is refused is left as the container has it, and so is all that is ignored (`excluded`),
     whoever put it there: to ignore a folder means to leave it to the container.
+
+    That the whole folder of a step is gone (a branch switch, a build that makes it anew, a disk
+    that is not mounted) is never a wish to empty containers: what it held counts on, until it is
+    back and says otherwise.
     """
 
     def __init__(
@@ -89,6 +98,8 @@ class SourceTree:
         self._entries: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
         self._members = Members()
+        self._gone: set[str] = set()
+        """Folders of steps that were there, and are not."""
         self._rules = self._made()
 
     @classmethod
@@ -203,20 +214,49 @@ class SourceTree:
             return self._apply(seen)
 
     def _apply(self, seen: Mapping[str, Found | None]) -> Looked:
-        if not seen:
+        if not seen and not self._gone:
             return Looked()
+        seen, gone, back = self._less_gone(seen)
         before = set(self._landed.refused)
         self._take(seen)
         places = self._landed.changed(seen)
         fresh = tuple(one for one in self._landed.refused if one not in before)
-        return Looked(tuple(sorted(seen)), tuple(sorted(places)), fresh)
+        return Looked(tuple(sorted(seen)), tuple(sorted(places)), fresh, (), gone, back)
+
+    def _less_gone(
+        self, seen: Mapping[str, Found | None]
+    ) -> tuple[Mapping[str, Found | None], tuple[str, ...], tuple[str, ...]]:
+        """What was seen, less what went with a whole folder of a step; such folders that went just
+        now, and those that are back."""
+        missing = self._missing(seen)
+        gone, back = sorted(missing - self._gone), sorted(self._gone - missing)
+        self._gone = missing
+        if missing:
+            seen = {
+                path: found
+                for path, found in seen.items()
+                if not any(path == one or _below(path, one) for one in missing)
+            }
+        return seen, tuple(gone), tuple(back)
+
+    def _missing(self, seen: Mapping[str, Found | None]) -> set[str]:
+        """Folders of steps that are no more. One inside of another that is there was deleted, as
+        any folder may be."""
+        folders = [
+            one for one in self._rules.selection.locals if self._entries.get(one, "")[:4] == "dir:"
+        ]
+        missing = {one for one in folders if one in self._gone or _is_absent(seen.get(one))}
+        missing = {one for one in missing if not os.path.isdir(os.path.join(self._rules.top, one))}
+        there = [one for one in folders if one not in missing]
+        return {one for one in missing if not any(_below(one, other) for other in there)}
 
     async def _look_anew(self) -> Looked:
         """The rules changed: what counts is found anew, and compared with what counted."""
         entries, tree, refused = dict(self._entries), self.tree.entries, set(self.refused)
         rules = await asyncio.to_thread(self._made)
-        seen = await asyncio.to_thread(rules.reader.examine, None, self._entries, self._members)
+        found = await asyncio.to_thread(rules.reader.examine, None, self._entries, self._members)
         self._rules = rules
+        seen, gone, back = self._less_gone(found)
         self._take(seen)
         self._land()
         now = self.tree.entries
@@ -227,6 +267,8 @@ class SourceTree:
             tuple(sorted(differ - left)),
             tuple(one for one in self.refused if one not in refused),
             tuple(sorted(left)),
+            gone,
+            back,
         )
 
     def _made(self) -> _Rules:
@@ -262,6 +304,9 @@ class SourceTree:
         )
 
     def _rules_differ(self) -> bool:
+        if self._missing(dict.fromkeys(self._rules.selection.locals, (ABSENT, None))):
+            # Its ignore files went with the folder, and are no less in force.
+            return False
         if os.path.realpath(self._given.root) != self._rules.top:
             return True
         context = with_ignores(self._given, self._patterns, self._rules.top)
@@ -275,3 +320,11 @@ class SourceTree:
             if path.startswith(top.rstrip("/") + "/"):
                 return posixpath.normpath(path[len(top.rstrip("/")) + 1 :])
         return os.path.relpath(path, self._given.root)
+
+
+def _below(path: str, folder: str) -> bool:
+    return folder == "." or path.startswith(folder + "/")
+
+
+def _is_absent(found: Found | None) -> bool:
+    return found is not None and found[0] == ABSENT

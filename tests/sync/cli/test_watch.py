@@ -23,7 +23,6 @@ class Desk:
     root: Path
     clock: FakeClock = field(default_factory=FakeClock)
     handed: list[Handed] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
     events: asyncio.Queue[Batch | None] = field(default_factory=asyncio.Queue)
     on_change: Callable[[], None] = lambda: None
 
@@ -32,9 +31,6 @@ class Desk:
     ) -> None:
         self.handed.append((tuple(paths), rescan, since))
         self.on_change()
-
-    def remark(self, text: str, *, warning: bool = False) -> None:
-        self.remarks.append(text + (" !" if warning else ""))
 
     async def batches(self) -> AsyncIterator[Batch]:
         while (batch := await self.events.get()) is not None:
@@ -69,7 +65,6 @@ class Desk:
             changed=self.changed,
             known=lambda _path: False,
             clock=self.clock,
-            remark=self.remark,
             pause=pause,
         )
         work = asyncio.create_task(keeper.run())
@@ -148,25 +143,18 @@ async def test_what_is_saved_while_a_batch_is_carried_is_the_next_one(tmp_path: 
         assert desk.names == [("a",), ("b",)]
 
 
-async def test_a_source_folder_that_goes_takes_nothing_with_it(tmp_path: Path) -> None:
+async def test_a_source_folder_that_goes_and_comes_is_a_look_at_everything(tmp_path: Path) -> None:
     root = tmp_path / "src"
     root.mkdir()
     desk = Desk(root)
     async with desk.keeping():
-        await desk.save("a")
-        await desk.clock.advance(0.1)
         shutil.rmtree(root)
-        await desk.hear(Batch(frozenset([str(root / "a"), str(root)]), since=desk.now))
-        await desk.clock.advance(5.0)
-        assert desk.names == [("a",)]
-        assert len(desk.remarks) == 1
-        assert "is gone" in desk.remarks[0]
-
+        await desk.hear(Batch(frozenset([str(root)]), since=desk.now))
+        await desk.clock.advance(0.1)
         root.mkdir()
-        (root / "b").write_text("x")
-        await desk.clock.advance(1.0)
-        assert [rescan for _, rescan, _ in desk.handed] == [False, True]
-        assert desk.remarks[1:] == ["the source folder is back"]
+        await desk.hear(Batch(frozenset([str(root)]), since=desk.now))
+        await desk.clock.advance(0.1)
+        assert [rescan for _, rescan, _ in desk.handed] == [True, True]
 
 
 async def test_what_lies_outside_the_source_is_no_change(tmp_path: Path) -> None:

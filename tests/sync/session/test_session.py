@@ -49,6 +49,28 @@ async def test_saves_deletes_renames_folders_modes_and_links_are_carried(stage: 
         assert stage.told(Carried)[-1].deleted == 1
 
 
+async def test_a_source_folder_that_goes_empties_no_container_and_is_told_once(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.write("lib/b.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        away = stage.source.with_name("away")
+        stage.source.rename(away)
+        assert (await session.changed(["a.py", "lib", "."])).places == 0
+        assert (await session.changed((), rescan=True)).places == 0
+        assert [one.text for one in stage.told(Remark) if "is gone" in one.text] == [
+            f"the source folder `{stage.source}` is gone; what the containers have stays, and it "
+            "is waited for"
+        ]
+        (away / "lib/b.py").write_text("changed")
+        away.rename(stage.source)
+        await session.changed(["."])
+        stage.assert_equal()
+        assert "is back" in stage.told(Remark)[-1].text
+
+
 async def test_a_save_reads_no_tree_and_makes_no_connection(stage: Stage) -> None:
     stage.write("a.py")
     stage.deploy()

@@ -47,6 +47,51 @@ def reasons(source: SourceTree) -> dict[str, Reason]:
 # What changed -------------------------------------------------------------------------------------
 
 
+async def test_a_source_folder_that_is_gone_empties_nothing_and_says_what_differs_when_back(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "api/a", "api/lib/b", "api/.dockerignore", "web/w")
+    source = await opened(tmp_path, SyncStep("api", "/app"), SyncStep("web", "/web"))
+    before = source.tree
+    (tmp_path / "api").rename(tmp_path / "away")
+    for paths in ([str(tmp_path / "api"), str(tmp_path / "api/lib/b")], None):
+        looked = await source.look(paths)
+        assert not looked.changed
+        assert not looked.places
+        assert source.tree == before
+    write(tmp_path, "web/w", text="new")
+    assert (await source.look([str(tmp_path / "web/w")])).places == ("web/w",)
+    (tmp_path / "away/a").unlink()
+    (tmp_path / "away").rename(tmp_path / "api")
+    looked = await source.look([str(tmp_path / "api")])
+    assert looked == Looked(("api/a",), ("app/a",), back=("api",))
+
+
+async def test_the_root_itself_may_be_gone_and_its_ignore_file_stays_in_force(
+    tmp_path: Path,
+) -> None:
+    root = tmp_path / "src"
+    write(root, "a", "b.log")
+    (root / ".dockerignore").write_text("*.log\n")
+    source = await opened(root)
+    before = source.tree
+    root.rename(tmp_path / "away")
+    assert await source.look() == Looked(gone=(".",))
+    assert await source.look() == Looked()
+    assert source.tree == before
+    (tmp_path / "away").rename(root)
+    assert await source.look() == Looked(back=(".",))
+
+
+async def test_a_step_s_folder_inside_of_another_one_s_is_deleted_like_any(tmp_path: Path) -> None:
+    write(tmp_path, "api/a", "api/static/s")
+    source = await opened(tmp_path, SyncStep("api", "/app"), SyncStep("api/static", "/static"))
+    (tmp_path / "api/static").rename(tmp_path / "away")
+    looked = await source.look([str(tmp_path / "api/static")])
+    assert set(looked.places) >= {"app/static/s", "static/s"}
+    assert not looked.gone
+
+
 async def test_a_touch_is_no_change_and_a_mode_is_one(tmp_path: Path) -> None:
     write(tmp_path, "a")
     source = await opened(tmp_path)
