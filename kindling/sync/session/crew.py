@@ -70,6 +70,8 @@ class Crew:
         self._workshop = workshop
         self._clock = clock
         self._tell = tell
+        self._over = False
+        """The session ends: nobody takes the workload any more."""
         self._useless: Deed | None = None
         """A signal that was sent in vain."""
         self._fatal: frozenset[str] = frozenset()
@@ -92,13 +94,18 @@ class Crew:
 
     async def engage(self) -> None:
         """Take the workload, and bring all to every container that there is."""
-        self.hold = await self._take(self.strategy)
-        await self.reach(first=True)
+        async with self.fleet.attended:
+            self._check()
+            # An engagement that failed has taken it already: what it is now is no way back.
+            if self.hold is None:
+                self.hold = await self._take(self.strategy)
+            await self.reach(first=True)
         await self.settle_signal()
         self.engaged.set()
 
     async def reach(self, *, first: bool = False) -> None:
-        """Wait until the containers that are to come are there, and hold what they should."""
+        """Wait until the containers that are to come are there, and hold what they should. Those
+        that cannot be reached do not keep the others: whoever follows goes on with them."""
         hold = self._held()
         containers = hold.containers()
         coming = asyncio.ensure_future(anext(containers))
@@ -111,13 +118,15 @@ class Crew:
                     await asyncio.gather(*(self.mend(one) for one in self.fleet.behind))
                     last = self._clock.monotonic()
                     continue
+                self._check()
                 self._give_up(last)
-                if self.fleet.equal and not self.fleet.behind:
+                if self.fleet.equal:
                     waited = self._clock.monotonic() - last
                     stuck = any(trouble.hopeless for trouble in hold.troubles)
-                    if hold.complete or stuck or waited > _SETTLED:
+                    all_there = not self.fleet.behind and (hold.complete or stuck)
+                    if all_there or waited > _SETTLED:
                         return
-                elif self.fleet.behind:
+                if self.fleet.behind:
                     await asyncio.gather(*(self.mend(one) for one in self.fleet.behind))
                 tick = asyncio.ensure_future(self._clock.sleep(_TICK))
                 await asyncio.wait({coming, tick}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +139,7 @@ class Crew:
     def _give_up(self, last: float) -> None:
         """Raise when waiting longer does not help."""
         hold = self._held()
-        hopeless = [one for one in self.fleet if one.hopeless]
+        hopeless = [one for one in self.fleet if one.hopeless or one.full]
         if hopeless and len(hopeless) == len(self.fleet):
             error = hopeless[0].error
             raise error or ExecutionError(f"{hopeless[0].container}: {hopeless[0].problem}")
@@ -220,7 +229,9 @@ class Crew:
                     self.fleet.leave_behind(member, "drift")
         for member in self.fleet.behind:
             member.missed.update(task.places)
-        members = [*self.fleet] if task.rescan else self.fleet.equal
+        # Where there was no room, this change may be the one that makes some.
+        short = [one for one in self.fleet if one.full]
+        members = [*self.fleet] if task.rescan else [*self.fleet.equal, *short]
         all_served = [Served(one) for one in members if not one.hopeless]
         places = tuple(sorted(self.touched)) if task.rescan and self._lean else task.places
         for served in all_served:
@@ -236,7 +247,13 @@ class Crew:
         for notice in (carried, *unsteady_of(there)):
             if notice is not None:
                 self._tell(notice)
-        await asyncio.gather(*(self._rest(one, task.commands) for one in there))
+        needed = self._commands_of_start() if short else ()
+        for one in there:
+            one.commands = task.commands
+            if one.member in short:
+                # Whoever catches it up may have been quicker, and has run them then.
+                one.commands = needed if one.fresh else task.commands if one.brought else ()
+        await asyncio.gather(*map(self._rest, there))
         await self._consider(there)
         await self.settle_signal()
         for one in self.fleet.behind:
@@ -248,10 +265,10 @@ class Crew:
     async def _bring(self, served: Served, places: Sequence[str]) -> None:
         await self.service.bring(served, places, least=self._lean)
 
-    async def _rest(self, served: Served, commands: Sequence[RunStep]) -> None:
-        if not served.brought and not commands:
+    async def _rest(self, served: Served) -> None:
+        if not served.brought and not served.commands:
             return
-        if await self.service.run(served, commands):
+        if await self.service.run(served, served.commands):
             await self.service.act(served)
 
     # The program ----------------------------------------------------------------------------------
@@ -278,7 +295,7 @@ class Crew:
         """Where a signal was of no use: supervise, where that is the way out. Not to be called
         while the containers of the workload are read."""
         useless, self._useless = self._useless, None
-        if useless is None:
+        if useless is None or self._over:
             return
         strategy, what = self.strategy, useless.what
         why = f"{what} had no effect within {max(1, strategy.settle)} s"
@@ -299,6 +316,7 @@ class Crew:
         hold = self._held()
         self.fleet.renewed.set()
         async with self.fleet.attended:
+            self._check()
             await self.fleet.close()
             await hold.release(fresh=False)
             self.hold = await self._take(self.strategy)
@@ -317,6 +335,8 @@ class Crew:
         self._tell(built)
         if not built.ok:
             return Outcome(Action.REPORT, "the build failed", built=False)
+        if self._over:
+            return Outcome(Action.DONE, "the session has ended", built=True)
         if not self.engaged.is_set():
             await self.engage()
             return Outcome(Action.DONE, places=len(places), built=True)
@@ -326,12 +346,21 @@ class Crew:
     # ----------------------------------------------------------------------------------------------
 
     async def close(self) -> None:
+        """End all links. Whoever takes the workload just now is waited for, so that it can be given
+        back; nobody takes it afterwards."""
+        self._over = True
         await self.fleet.close()
+        async with self.fleet.attended:
+            await self.fleet.close()
 
     def forget(self) -> None:
         """New containers have all that changed until now."""
         self.touched.clear()
         self.owed = ()
+
+    def _check(self) -> None:
+        if self._over:
+            raise ExecutionError("The sync session has ended")
 
     def _held(self) -> Hold:
         if self.hold is None:

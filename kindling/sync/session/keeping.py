@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from kindling.errors import ClusterError
+from kindling.errors import ClusterError, KindlingError
 from kindling.sync.notices import Reached, Remark, Tell
 from kindling.sync.protocol import Clock, Container
 from kindling.sync.session.crew import Crew
@@ -48,7 +48,7 @@ class Keeping:
         """Until it is cancelled.
 
         Raises:
-            ClusterError: What trying again does not mend.
+            KindlingError: What trying again does not mend.
         """
         await self._crew.engaged.wait()
         try:
@@ -57,7 +57,7 @@ class Keeping:
                 group.create_task(self._mend_all(group), name="sync: catching up")
                 group.create_task(self._rounds(), name="sync: links")
                 group.create_task(self._crew.deaths.watch(self._crew.fleet), name="sync: programs")
-        except* ClusterError as problems:
+        except* KindlingError as problems:
             raise problems.exceptions[0] from None
 
     async def _attend(self) -> None:
@@ -183,10 +183,11 @@ class Keeping:
             return
         self._said.add(key)
         error = member.error
-        later = "" if member.hopeless else "; it is tried again"
+        later = "; it is tried again until there is room" if member.full else "; it is tried again"
+        later = "" if member.hopeless else later
         hint = error.hint if error is not None else ""
         text = f"{member.container}: {member.problem}{later}"
-        self._tell(Remark(text, warning=member.hopeless, hint=hint))
+        self._tell(Remark(text, warning=member.hopeless or member.full, hint=hint))
 
     def _say(self) -> None:
         crew = self._crew
