@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Frontend", "document_root", "frontend", "output_folder", "package_manager"]
+__all__ = [
+    "Frontend",
+    "configured_by",
+    "document_root",
+    "frontend",
+    "output_folder",
+    "package_manager",
+]
 
 _USUAL = ("dist", "build", "out")
 
@@ -98,6 +105,21 @@ def output_folder(files: Mapping[str, str], folders: Collection[str] = ()) -> st
 def _inside(path: str) -> bool:
     """Whether a configured path stays in the source folder."""
     return not path.startswith("/") and ".." not in path.split("/")
+
+
+def configured_by(argv: Sequence[str]) -> tuple[str, ...]:
+    """The options of a running nginx that say which configuration it has read.
+
+    nginx writes its command over its title as one text, so that words are parted at spaces here.
+    """
+    words = " ".join(argv).split()
+    found: list[str] = []
+    for at, word in enumerate(words):
+        if word in ("-c", "-p") and at + 1 < len(words):
+            found += words[at : at + 2]
+        elif re.fullmatch(r"-[cp]/\S+", word):
+            found.append(word)
+    return tuple(found)
 
 
 def document_root(server: str, configuration: str = "") -> str:

@@ -24,7 +24,7 @@ from kindling.sync.notices import Remark, Tell
 from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection
-from kindling.sync.runtimes.frontend import document_root
+from kindling.sync.runtimes.frontend import configured_by, document_root
 from kindling.sync.runtimes.plan import Strategy, plan, restarting
 from kindling.sync.session.looking import Seen, find_program, look, seen_from
 from kindling.sync.session.order import Order
@@ -173,7 +173,8 @@ async def root_of(link: Link, detection: Detection) -> str:
                 break
     else:
         try:
-            await link.run([detection.argv[0].split(":")[0] or "nginx", "-T"], log=said.append)
+            program = detection.argv[0].split(":")[0] or "nginx"
+            await link.run([program, "-T", *configured_by(detection.argv)], log=said.append)
         except ClusterError:
             said.clear()
     return document_root(server, "\n".join(said))

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from kindling.sync.runtimes.frontend import (
+    configured_by,
     document_root,
     frontend,
     output_folder,
@@ -76,6 +77,22 @@ def test_row_66_packages_are_installed_once() -> None:
     assert fresh.commands == (("yarn", "install"), ("yarn", "run", "build"))
     assert again.commands == (("yarn", "run", "build"),)
     assert (fresh.output, fresh.instead) == ("dist", ("build", "out"))
+
+
+@pytest.mark.parametrize(
+    ("argv", "options"),
+    [
+        (("nginx", "-g", "daemon off;"), ()),
+        (("nginx", "-c", "/etc/a.conf", "-g", "daemon off;"), ("-c", "/etc/a.conf")),
+        (("nginx: master process nginx -p /srv -c a.conf",), ("-p", "/srv", "-c", "a.conf")),
+        (("nginx", "-c/etc/a.conf"), ("-c/etc/a.conf",)),
+        (("nginx", "-c"), ()),
+    ],
+)
+def test_row_66_a_web_server_is_asked_for_the_configuration_that_it_has_read(
+    argv: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    assert configured_by(argv) == options
 
 
 @pytest.mark.parametrize(
