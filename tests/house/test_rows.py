@@ -1,4 +1,4 @@
-"""Each row of the acceptance checklist of environments, pools and secrets has a test that bears its
+"""Each row of the acceptance checklist of environments, pools, secrets and sync has a test that bears its
 number, in its name or at the head of its docstring: one that runs on a cluster where the row needs
 one."""
 
@@ -35,6 +35,14 @@ PLAIN = {
     48: "wrong names are refused",
     49: "a request under way when the agent ends is not stuck",
     50: "references of images and of the cache",
+    55: "the table of runtimes",
+    56: "what runs is told from its command",
+    57: "--language decides, and a wrong one falls back",
+    58: "what is left out is left out by whichever way",
+    59: "changes close together are one batch",
+    60: "deletes, renames and files of new folders are carried",
+    61: "only what changed travels, modes are kept, and no link leaves the source",
+    65: "what builds yield, or that they cannot",
     87: "names that cannot be, and lists without values",
 }
 """Rows that nothing but the checkout is needed for."""
@@ -50,6 +58,15 @@ CLUSTER = {
     39: "storageSize keeps data",
     41: "a pool waits for its token",
     43: "a pool takes its rights along, which are small",
+    62: "the right signal, and supervision where it does nothing",
+    63: "the command word by word, started again and told to end",
+    64: "Go for the node's processor, and a failed build touches nothing",
+    66: "a front-end behind a web server is built here, without a signal",
+    67: "an image without a shell",
+    68: "everything is put back, after a crash too",
+    69: "--once, to an exit code",
+    70: "every ready replica",
+    71: "two sessions side by side, and never on one workload",
     86: "a secret is made and changed in place",
     88: "a destroyed cluster loses no secret",
 }
