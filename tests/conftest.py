@@ -1,8 +1,9 @@
 """What every test has, and what is left out on this machine.
 
-Nothing here is faked. A test has a workbench in a folder of its own. KUBECONFIG of a test that is
-not marked `cluster` names a file that does not exist, so that none touches a cluster by accident; a
-cluster is only ever the one that KUBECONFIG named at the start, never that of `~/.kube`.
+Nothing here is faked. A test has a workbench in a folder of its own, and a run has a cache folder
+of its own. KUBECONFIG of a test that is not marked `cluster` names a file that does not exist, so
+that none touches a cluster by accident; a cluster is only ever the one that KUBECONFIG named at the
+start, never that of `~/.kube`.
 
 Tests marked `docker` or `cluster` use a real engine and a real cluster, and are skipped where there
 is none. The cluster may be the embedded one, which builds images itself; any other needs a Docker
@@ -18,7 +19,7 @@ import shutil
 import socket
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,6 +75,18 @@ async def ns(cluster: Cluster) -> AsyncIterator[str]:
     name = f"kindling-test-{secrets.token_hex(4)}"
     yield name
     await cluster.delete(ObjectRef("v1", "Namespace", name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache folder of the run's own, for what tests and the programs they start keep. Go's own
+    stays where it is: without it every build takes a minute."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    with pytest.MonkeyPatch.context() as patch:
+        if "GOCACHE" not in os.environ:
+            patch.setenv("GOCACHE", str(Path(cache) / "go-build"))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
