@@ -34,7 +34,8 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Reached:
     """A container is linked and equal to the source. `why` is empty at the start of a session, and
-    says what happened later: `new pod`, `container restarted`, `connection lost`, `drift`."""
+    says what happened later: `new pod`, `container restarted`, `connection lost`, `disk full`,
+    `drift`."""
 
     container: str
     way: str

@@ -29,6 +29,7 @@ __all__ = [
     "LineSink",
     "Link",
     "LinkLostError",
+    "NoRoomError",
     "Process",
     "ProcessResult",
     "ProcessRunner",
@@ -43,8 +44,13 @@ class LinkLostError(ClusterError):
 
 
 class CannotCarryError(ClusterError):
-    """It will never work in this container as it is: no permission, a read-only file system, no
-    room on the disk. The message says which, and the hint what to do."""
+    """It will never work in this container as it is: no permission, a read-only file system. The
+    message says which, and the hint what to do."""
+
+
+class NoRoomError(CannotCarryError):
+    """The container's disk is full: it does not work before somebody makes room, which may be
+    whoever saves files."""
 
 
 class SourceChangedError(Exception):

@@ -1,11 +1,11 @@
 """What the answers of the containers mean, once a batch was sent.
 
-Six ways to fail, and what Tilt does about each:
+Seven ways to fail, and what Tilt does about each:
 
     (a) a command failed in every container
         Tilt: an error, no rebuild, the command forgotten. Here: an error at once, the files stay,
         and the command is owed: it runs with the next batch.
-    (b) the way to the container failed (a cut connection, no permission, a full disk)
+    (b) the way to the container failed (a cut connection, no permission)
         Tilt: an error; the change is used up, and the rebuild comes with the next save. Here: the
         change is kept and tried again, and rebuilt at once when that does not help or cannot.
     (c) containers differ: a command failed in one and worked in another
@@ -18,6 +18,9 @@ Six ways to fail, and what Tilt does about each:
     (f) the container has not started yet
         Tilt: waits, and holds builds back. Here too; it is brought up to date by what differs then,
         so nothing is lost however long it takes.
+    (g) the container's disk is full
+        Tilt: an error, as in (b). Here: said at once, and tried again with each save and between
+        them until there is room; a rebuild would need yet more of it. What is there stays whole.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ class Outcome(Enum):
     """It could not be reached, or broke off midway: another attempt may work."""
     CANNOT = "cannot"
     """It will never work in this container, such as without permission."""
+    NO_ROOM = "no room"
+    """Its disk is full. The next save may be what makes room."""
     CRASHING = "crashing"
     ENDED = "ended"
     NOT_STARTED = "not started"
@@ -101,6 +106,10 @@ def settle(answers: Sequence[Answer]) -> Verdict:
     if failed and done:
         return _verdict(
             Action.REBUILD, "c", "a command failed in one container and not in all", failed
+        )
+    if by[Outcome.NO_ROOM]:
+        return _verdict(
+            Action.RETRY, "g", "there is no room", by[Outcome.NO_ROOM], owed=bool(failed)
         )
     if cut:
         return _verdict(Action.RETRY, "b", "the connection was lost", cut, owed=bool(failed))

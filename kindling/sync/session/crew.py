@@ -248,11 +248,12 @@ class Crew:
             if notice is not None:
                 self._tell(notice)
         needed = self._commands_of_start() if short else ()
-        for one in there:
-            one.commands = task.commands
-            if one.member in short:
+        for served in there:
+            served.commands = task.commands
+            if served.member in short:
                 # Whoever catches it up may have been quicker, and has run them then.
-                one.commands = needed if one.fresh else task.commands if one.brought else ()
+                late = task.commands if served.brought else ()
+                served.commands = needed if served.fresh else late
         await asyncio.gather(*map(self._rest, there))
         await self._consider(there)
         await self.settle_signal()

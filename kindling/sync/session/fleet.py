@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Iterator
 from dataclasses import dataclass, field
 
 from kindling.errors import ClusterError
-from kindling.sync.protocol import Clock, Container, Link
+from kindling.sync.protocol import Clock, Container, Link, NoRoomError
 from kindling.sync.session.acting import Deed
 from kindling.sync.session.latest import Latest
 from kindling.sync.session.replica import Connect, Replica
@@ -45,6 +45,11 @@ class Member:
     @property
     def container(self) -> Container:
         return self.replica.container
+
+    @property
+    def full(self) -> bool:
+        """There was no room in it when it was last tried."""
+        return self.behind and isinstance(self.error, NoRoomError)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,13 @@ from kindling.kube.errors import NotFoundError
 from kindling.kube.protocol import Cluster
 from kindling.lang.declared import RunStep
 from kindling.sync.notices import Remark, Tell
-from kindling.sync.protocol import CannotCarryError, Clock, Container, LinkLostError
+from kindling.sync.protocol import (
+    CannotCarryError,
+    Clock,
+    Container,
+    LinkLostError,
+    NoRoomError,
+)
 from kindling.sync.rules.failures import TRIES, Answer, Outcome
 from kindling.sync.runtimes.plan import Strategy
 from kindling.sync.session import acting
@@ -39,6 +45,8 @@ class Served:
     """None: it was left behind before it answered."""
     brought: Brought = field(default_factory=Brought)
     deed: Deed | None = None
+    commands: Sequence[RunStep] = ()
+    """What is to be run once it has its files."""
     fresh: bool = False
     """It was behind, and is caught up by this."""
 
@@ -79,6 +87,12 @@ class Service:
                         got = await replica.bring(self.wanted(), missed)
                     member.behind = False
                     served.brought = served.brought + got
+        except NoRoomError as problem:
+            member.behind = True
+            member.error = problem
+            member.why = member.why or "disk full"
+            served.answer = self._answer(member, Outcome.NO_ROOM, problem)
+            return False
         except CannotCarryError as problem:
             member.hopeless = member.behind = True
             member.error = problem

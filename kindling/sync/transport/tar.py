@@ -28,13 +28,14 @@ from kindling.sync.protocol import (
     Container,
     Contents,
     LinkLostError,
+    NoRoomError,
     Process,
     Sent,
 )
 from kindling.sync.transport.archive import entries_of, packed, processes_of
 from kindling.sync.transport.running import Lines, silently
 from kindling.sync.transport.signals import number_of
-from kindling.sync.transport.trouble import hint
+from kindling.sync.transport.trouble import FULL, hint
 from kindling.sync.trees.batch import Batch
 from kindling.sync.trees.manifest import EMPTY, TreeManifest, of_container
 
@@ -264,7 +265,8 @@ class TarLink:
         text = " ".join(said)
         for words, number in _ERRNOS:
             if words in text:
-                return CannotCarryError(message, details=said, hint=hint(number, "/", None))
+                cannot = NoRoomError if number in FULL else CannotCarryError
+                return cannot(message, details=said, hint=hint(number, "/", None))
         return ClusterError(message, details=said, transient=True)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from kindling.errors import ClusterError
 from kindling.sync.agent.frames import Refused
-from kindling.sync.protocol import CannotCarryError
+from kindling.sync.protocol import CannotCarryError, NoRoomError
 from kindling.sync.trees.manifest import shown
 
 __all__ = [
     "CROSSES",
+    "FULL",
     "LINKS",
     "MISSING",
     "NOT_A_FOLDER",
@@ -55,6 +56,8 @@ _TEXTS = {
     _STALE: "the file system under it was replaced",
     _QUOTA: "the quota of the disk is used up",
 }
+FULL = frozenset({_FULL, _QUOTA})
+"""There is no room."""
 _CHANGED = frozenset(
     {MISSING, _EXISTS, NOT_A_FOLDER, _IS_A_FOLDER, _NOT_EMPTY, LINKS, _BAD_CONTENT, CROSSES}
 )
@@ -77,6 +80,8 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
         return ClusterError(
             message, details=["Its files changed while they were synced"], transient=True
         )
+    if first.errno in FULL:
+        return NoRoomError(message, hint=hint(first.errno, place, uid))
     if advice := hint(first.errno, place, uid):
         return CannotCarryError(message, hint=advice)
     return ClusterError(message, details=[first.what] if first.what else [])
@@ -96,7 +101,7 @@ def hint(number: int, place: str, uid: int | None) -> str:
             f"Mount an `emptyDir` over `{folder}`, take `readOnlyRootFilesystem` away for "
             "development, or sync to a folder that can be written."
         )
-    if number in (_FULL, _QUOTA):
+    if number in FULL:
         return (
             "Free space on the node or in the volume, raise its `sizeLimit`, or exclude what is "
             "not needed in the container."

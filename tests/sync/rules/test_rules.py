@@ -335,6 +335,13 @@ CASES: dict[str, tuple[list[Answer], Action, str, tuple[str, ...], bool]] = {
         False,
     ),
     "no permission": ([answer("p", Outcome.CANNOT)], Action.REBUILD, "b", ("p",), False),
+    "a full disk": (
+        [answer("p", Outcome.NO_ROOM), answer("q", Outcome.DONE)],
+        Action.RETRY,
+        "g",
+        ("p",),
+        False,
+    ),
     "containers that differ": (
         [answer("p", Outcome.COMMAND_FAILED), answer("q", Outcome.DONE)],
         Action.REBUILD,

@@ -24,6 +24,7 @@ from kindling.sync.protocol import (
     Container,
     Contents,
     LinkLostError,
+    NoRoomError,
     Process,
     Sent,
 )
@@ -150,6 +151,7 @@ class Pod:
     cuts: int = 0
     """So many of the next batches break the connection."""
     closed: bool = False
+    full: bool = False
     trees: int = 0
     """How often its tree was read."""
     links: list[FolderLink] = field(default_factory=list)
@@ -161,6 +163,8 @@ class Pod:
         if self.cuts:
             self.cuts -= 1
             link.stream.cut()
+        if self.full:
+            raise NoRoomError(f"{self.container}: the disk is full", hint="Make room.")
         if self.closed:
             raise CannotCarryError(f"{self.container}: it is a read-only file system")
 
