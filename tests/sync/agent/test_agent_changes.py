@@ -50,6 +50,21 @@ def test_a_file_comes_with_its_content_mode_and_time(agent: Talk, root: Path) ->
     assert about.st_mtime_ns == 1_700_000_000_123_456_789
 
 
+def test_no_two_versions_of_a_file_are_of_one_second(agent: Talk, root: Path) -> None:
+    times: list[int] = []
+    for version in (b"1", b"2", b"3", b"4"):
+        agent.put(b"a.py", version)
+        assert agent.commit()[1] == []
+        times.append(int((root / "a.py").stat().st_mtime))
+    assert times == sorted(set(times))
+    assert times[-1] - times[0] <= 60
+
+    os.utime(root / "a.py", (0, times[0] + 100_000))
+    agent.put(b"a.py", b"5")
+    agent.commit()
+    assert (root / "a.py").stat().st_mtime < times[0] + 90_000
+
+
 def test_a_time_before_1970_is_kept(agent: Talk, root: Path) -> None:
     agent.put(b"old", b"", 0o644, -1)
     agent.commit()

@@ -8,11 +8,13 @@
 
 enum { MISSING_OK = 1, PARENTS = 1, LENIENT = 1, IF_EMPTY = 1 };
 #define KEEP_TIME ((i64)(1UL << 63))
+#define LATER_MOST 3600 /* a file from farther ahead is of a clock that was wrong */
 
 /* A noted request; `text` holds its path and then its second path, link target or nothing. */
 struct step {
     u32 size, id, path_n, other_n, mode, stage_n, serial, before;
     u8 type, flags, failed;
+    u8 now; /* a PUT whose file has the time of its writing */
     char text[];
 };
 
@@ -124,6 +126,7 @@ static void put_begin(struct frame *f) {
         return;
     }
     put.step = (u32)((u8 *)s - steps);
+    s->now = mtime == KEEP_TIME;
     char name[NAME_MOST + 1];
     if (basis.n) {
         int bad = bad_path(basis);
@@ -322,6 +325,17 @@ static long remove_tree(int folder, const char *name) {
     return gone && error ? error : gone;
 }
 
+/* Caches of compiled files (Python's, PHP's) tell versions apart by whole seconds: what replaces a
+ * file is never taken for it. That a time cannot be set spoils no save. */
+static void make_later(int stage, const char *temporary, int folder, const char *name) {
+    struct stat old, new;
+    if (fstatat(folder, name, &old) || (old.mode & S_IFMT) != S_IFREG) return;
+    if (fstatat(stage, temporary, &new) || old.mtime < new.mtime) return;
+    if (old.mtime - new.mtime > LATER_MOST) return;
+    struct timespec times[2] = {{new.atime, new.atime_ns}, {old.mtime + 1, new.mtime_ns}};
+    utimensat(stage, temporary, times, 0);
+}
+
 static long apply(struct step *s) {
     char name[NAME_MOST + 1], other[NAME_MOST + 1], temporary[64], target[PATH_MOST + 1];
     long error = 0;
@@ -334,6 +348,7 @@ static long apply(struct step *s) {
     case PUT: {
         int stage = open_folder(s->text, s->stage_n);
         temporary_name(temporary, s->serial);
+        if (stage >= 0 && s->now) make_later(stage, temporary, folder, name);
         error = stage < 0 ? stage : renameat(stage, temporary, folder, name);
         if (!error) s->serial = 0;
         close_folder(stage);
