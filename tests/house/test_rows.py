@@ -1,6 +1,6 @@
-"""Each row of the acceptance checklist of environments, pools, secrets and sync has a test that bears its
-number, in its name or at the head of its docstring: one that runs on a cluster where the row needs
-one."""
+"""Each row of the acceptance checklist of environments, pools, secrets and sync has a test that
+bears its number, in its name or at the head of its docstring: one that runs on a cluster where the
+row needs one."""
 
 from __future__ import annotations
 
