@@ -107,8 +107,7 @@ async def _sync(invocation: Invocation, asked: Asked) -> int:
             return await _engine(reached, programs, environment)
 
         announced = (await reached.cluster.facts()).registry
-        names = {announced.host_from_cluster: announced.host} if announced else {}
-        images = ImageConfigs(engine, hosts=lambda host: names.get(host, host))
+        images = ImageConfigs(engine, hosts=announced.from_here if announced else str)
         stack.push_async_callback(images.close)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
         run = _Run(asked, ref, reached, face, clock)
@@ -225,7 +224,10 @@ class _Run:
         """The whole session; its exit code."""
         try:
             begun = await _unless(wish, self.session.start())
-        except KindlingError:
+            if begun and self.asked.once:
+                return await self._once()
+            whole = begun and await self._follow(wish)
+        except BaseException:
             await self._stop()
             raise
         if not begun:
@@ -233,13 +235,6 @@ class _Run:
             self.face.remark("Interrupted at its start; what was touched is put back")
             await self._stop()
             return InterruptError.exit_code
-        if self.asked.once:
-            return await self._once()
-        try:
-            whole = await self._follow(wish)
-        except BaseException:
-            await self._stop()
-            raise
         if not self.face.deaf:
             self.face.remark(f"Putting {display_name(self.ref)} back (Ctrl-C again leaves at once)")
         code = await self._stop()
@@ -322,7 +317,11 @@ class _Run:
             left = end - self.clock.monotonic()
             if left <= 0:
                 return False
-            await asyncio.wait(unfinished, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                unfinished, timeout=left, return_when=asyncio.FIRST_COMPLETED
+            )
+            for one in done:
+                one.result()
         return True
 
     async def _batch(self, paths: Collection[str], rescan: bool, since: float) -> None:

@@ -130,7 +130,7 @@ class SyncExecutor:
         scratch.mkdir(parents=True, exist_ok=True)
         cluster = await job.world.cluster()
         announced = (await cluster.facts()).registry
-        names = {announced.host_from_cluster: announced.host} if announced else {}
+        hosts = announced.from_here if announced else str
         return SyncSession(
             order,
             cluster=cluster,
@@ -139,7 +139,8 @@ class SyncExecutor:
             clock=job.world.clock,
             tell=tell,
             folder=scratch,
-            images=ImageConfigs(job.world.containers, hosts=lambda host: names.get(host, host)),
+            # The engine is the world's, which closes it.
+            images=ImageConfigs(job.world.containers, hosts=hosts),
             log=lambda line: job.log(line),
             project=job.world.project,
         )

@@ -53,6 +53,11 @@ class RegistryHosting:
     host_from_cluster: str
     help: str = ""
 
+    def from_here(self, host: str) -> str:
+        """The name by which this machine reaches `host`, as the nodes call it; any other registry
+        goes by one name."""
+        return self.host if host == self.host_from_cluster else host
+
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:

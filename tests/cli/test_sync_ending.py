@@ -1,0 +1,111 @@
+"""How `kindling sync` ends when its session goes wrong: nothing that it took stays taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kindling.errors import ClusterError
+from kindling.files.watching import WatchRoot
+from kindling.sync.notices import Released
+from kindling.sync.rules.failures import Action
+from kindling.sync.session.order import Outcome
+from kindling.testing.cluster import FakeCluster
+from tests.cli.clusters import Clusters
+
+Kindling = Callable[..., Any]
+
+
+class Session:
+    """A session that goes wrong in `fails`, and notes what is asked of it."""
+
+    fails = ""
+    asked: tuple[str, ...] = ()
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        del args, more
+        self.strategy = SimpleNamespace(patches=False, carries_sources=True)
+        self.refused = ()
+
+    async def start(self) -> None:
+        self._do("start")
+
+    async def changed(
+        self, paths: Collection[str], *, rescan: bool = False, since: float = 0.0
+    ) -> Outcome:
+        del paths, rescan, since
+        self._do("changed")
+        return Outcome(Action.DONE)
+
+    async def follow(self, report: Any = None) -> None:
+        del report
+        self._do("follow")
+
+    async def stop(self, *, restore: bool = True, **more: Any) -> Released:
+        del more
+        self._do("stop" if restore else "leave")
+        return Released("deployment/web is as it was before")
+
+    def roots(self) -> tuple[WatchRoot, ...]:
+        return ()
+
+    def known(self, path: str) -> bool:
+        del path
+        return False
+
+    def _do(self, what: str) -> None:
+        Session.asked += (what,)
+        if what == Session.fails:
+            raise ClusterError("the API server went away")
+
+
+@pytest.fixture
+def session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[Session]:
+    assert folder.is_dir()
+    clusters = Clusters(monkeypatch)
+    clusters.connect()
+    cluster: FakeCluster = clusters.add("kind-fake")
+    template = {
+        "metadata": {"labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "app", "image": "busybox:1.36"}]},
+    }
+    cluster.put(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"selector": {"matchLabels": {"app": "web"}}, "template": template},
+        }
+    )
+    monkeypatch.setattr("kindling.sync.session.session.SyncSession", Session)
+    monkeypatch.setattr(Session, "asked", ())
+    return Session
+
+
+@pytest.mark.parametrize(
+    ("fails", "args", "asked"),
+    [
+        ("start", (), ("start", "stop")),
+        ("start", ("--once",), ("start", "stop")),
+        ("changed", ("--once",), ("start", "changed", "stop")),
+        ("follow", (), ("start", "follow", "stop")),
+        ("", ("--once",), ("start", "changed", "leave")),
+    ],
+)
+def test_what_goes_wrong_is_told_and_what_was_taken_is_put_back(
+    kindling: Kindling,
+    session: type[Session],
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str,
+    args: tuple[str, ...],
+    asked: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(session, "fails", fails)
+    done = kindling("sync", "web", *args)
+    assert tuple(one for one in session.asked if fails != "follow" or one != "changed") == asked
+    assert done.code == (1 if fails else 0)
+    assert ("the API server went away" in done.err) is bool(fails)
