@@ -20,7 +20,7 @@ from kindling.testing.clock import FakeClock
 async def test_a_signal_asks_for_the_end(capfd: pytest.CaptureFixture[str]) -> None:
     with leaving(lambda: "left") as wish:
         os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.wait_for(wish.wait(), 10)
+        await asyncio.wait_for(wish.wait(), 60)
     assert capfd.readouterr().err == ""
 
 

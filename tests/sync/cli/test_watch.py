@@ -73,7 +73,7 @@ class Desk:
         keeper.ending.set()
         await self.clock.settle()
         await self.clock.advance(1.0)
-        await asyncio.wait_for(work, 10)
+        await asyncio.wait_for(work, 60)
 
 
 async def test_a_lone_save_goes_out_within_the_quiet_of_one_burst(tmp_path: Path) -> None:

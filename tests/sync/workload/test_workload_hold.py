@@ -35,7 +35,7 @@ from tests.sync.workload.playing import (
 )
 
 WEB = ObjectRef("apps/v1", "Deployment", "web", "default")
-LIMIT = 20.0
+LIMIT = 60.0
 
 
 @dataclass
