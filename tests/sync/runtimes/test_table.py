@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -156,3 +158,26 @@ def test_a_word_for_a_language_is_no_name_of_a_process() -> None:
     assert by_name("c") is None
     assert by_name("r") is None
     assert by_name("R") is RUNTIMES["R"]
+
+
+def test_the_documentation_has_the_table() -> None:
+    text = (Path(__file__).parents[3] / "docs/sync.md").read_text()
+    table = text.split("| mode | programs |")[1].split("\n\n")[0]
+    told: dict[str, str] = {}
+    for line in table.splitlines()[2:]:
+        _, mode, programs, _ = line.split("|")
+        told |= dict.fromkeys(re.findall(r"`([^`]+)`", programs), mode.strip())
+    words = {
+        Mode.SIGNAL: "signal",
+        Mode.SUPERVISE: "supervise and restart",
+        Mode.BUILD: "local build",
+        Mode.AUTO: "auto-reload",
+        Mode.STATIC: "static",
+    }
+    assert told == {key: words[row.mode] for key, row in RUNTIMES.items()}
+    assert f"({len(RUNTIMES)} in all;" in text
+    signals = {key for key, row in RUNTIMES.items() if row.mode is Mode.SIGNAL}
+    (line,) = (one for one in table.splitlines() if one.startswith("| signal |"))
+    for key in signals:
+        (said,) = re.findall(rf"`{key}`[^(]*\(([A-Z0-9]+)", line)
+        assert said == RUNTIMES[key].signal
