@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kindling.cli.invocation import DEFAULT_FILE, Invocation
 
-__all__ = ["own_records", "record_folders", "scratch_folder"]
+__all__ = ["own_records", "record_folders"]
 
 
 def own_records(invocation: Invocation, environment: Mapping[str, str]) -> Path:
@@ -24,16 +24,6 @@ def record_folders(invocation: Invocation, environment: Mapping[str, str]) -> tu
     return tuple(
         dict.fromkeys((invocation.state_dir / "sync", _of_user(environment))),
     )
-
-
-def scratch_folder(environment: Mapping[str, str]) -> Path:
-    """Where what can be made again is kept: agents that were built, what `stat` said."""
-    told = environment.get("XDG_CACHE_HOME", "")
-    if told:
-        return Path(told) / "kindling" / "sync"
-    import platformdirs
-
-    return platformdirs.user_cache_path("kindling") / "sync"
 
 
 def _of_user(environment: Mapping[str, str]) -> Path:

@@ -354,11 +354,6 @@ class Crew:
         async with self.fleet.attended:
             await self.fleet.close()
 
-    def forget(self) -> None:
-        """New containers have all that changed until now."""
-        self.touched.clear()
-        self.owed = ()
-
     def _check(self) -> None:
         if self._over:
             raise ExecutionError("The sync session has ended")

@@ -33,7 +33,7 @@ class Order:
     """What the container has of its own below the destinations goes, too."""
     everything: bool = True
     """At its start a container gets all that the steps cover. False: what `SyncSession.changed`
-    has named since the session began (or since `SyncSession.rebuilt`), and nothing else."""
+    has named since the session began, and nothing else."""
     exclude: tuple[str, ...] = ()
     """Patterns as in `.dockerignore`, relative to the context's root."""
     gone_after: float | None = None

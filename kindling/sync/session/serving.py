@@ -134,7 +134,8 @@ class Service:
                 served.answer = self._answer(member, outcome, problem, tries)
                 return False
             except ClusterError as problem:
-                text = f"`{said}` cannot be run: {problem.message}"
+                why = problem.message.replace(" ".join(step.argv), said)
+                text = f"`{said}` cannot be run: {why}"
                 self._failed(served, text, (*last,), problem.hint)
                 return False
             if code != 0:

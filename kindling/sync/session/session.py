@@ -235,12 +235,6 @@ class SyncSession:
                 one.cancel()
             await asyncio.gather(following, stopping, return_exceptions=True)
 
-    def rebuilt(self) -> None:
-        """The image was built anew with all that has changed until now, so that new containers
-        need nothing of it (`Order.everything` False)."""
-        if self._crew is not None:
-            self._crew.forget()
-
     async def stop(
         self, *, restore: bool = True, fresh: bool = True, decide: Decide = Choice.KEEP
     ) -> Released:

@@ -47,7 +47,7 @@ _NEEDED = "for tool in tar mv mkdir rm rmdir ln chmod head; do command -v $tool 
 _APPLY = """
 umask 0
 stage=$1/.kindling-tmp-tar-$2
-mkdir "$stage" || exit 1
+mkdir -m 700 "$stage" || exit 1
 trap 'rm -rf "$stage"' EXIT
 head -c "$3" | tar -xmf - -C "$stage" || exit 1
 cd /

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import TimeLimitError
 from kindling.lang.declared import FallBackOn, RunStep, SyncStep
 from kindling.sync.notices import Acted, Carried, Found, Reached, Remark
 from kindling.sync.rules.failures import Action
-from tests.sync.session.stage import Pod, Stage, running, tree_of
+from tests.sync.session.stage import FolderLink, Pod, Stage, running, tree_of
 from tests.sync.workload.playing import NAMESPACE
 
 
@@ -296,6 +299,25 @@ async def test_commands_run_after_their_triggers_and_again_when_they_failed(stag
         stage.write("a.py", "3")
         await session.changed(["a.py"])
         assert all(len(pod.ran) == 2 for pod in stage.current)
+
+
+async def test_what_a_command_keeps_to_itself_is_not_told_when_it_fails(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`echo_off`: its words may hold what is secret."""
+
+    async def never(link: FolderLink, argv: tuple[str, ...], **more: object) -> int:
+        del link, more
+        raise TimeLimitError(f"`{' '.join(argv)}` in web/app did not end within 1800 s")
+
+    monkeypatch.setattr(FolderLink, "run", never)
+    stage.write("a.py")
+    stage.deploy()
+    steps = (SyncStep(".", "/app"), RunStep(("login", "--token", "s3cret"), echo_off=True))
+    async with running(stage, stage.session(steps=steps)):
+        (remark,) = stage.told(Remark)
+        assert "`login` in web/app did not end" in remark.text
+        assert "s3cret" not in str(stage.notices)
 
 
 async def test_a_new_container_runs_the_commands_of_what_it_gets_and_never_falls_back(
