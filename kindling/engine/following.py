@@ -7,16 +7,18 @@ content. So this may name a node too many, and must never name one too few.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from kindling.executors.protocol import Clock
 from kindling.files.ignore import DEFAULT_PATTERNS, Ignore
-from kindling.files.watching import Watcher, WatchRoot
+from kindling.files.roots import Sink
+from kindling.files.watching import Backend, Watcher, WatchRoot
 from kindling.graph.dag import Graph
 from kindling.graph.node import FileSet, IgnoreRule, Kind, NodeId
+from kindling.sync.source.gather import follow
 
 __all__ = ["Changes", "Follower", "Readers"]
 
@@ -139,11 +141,16 @@ def _inside(path: str, folder: str) -> bool:
 
 
 class Follower:
-    """Watches what a session's graph and its Kindlingfile read, and yields sorted-out changes."""
+    """Watches what a session's graph and its Kindlingfile read, and yields sorted-out changes, each
+    when its burst is over: a save comes at once, however often it is done, and what an editor takes
+    away for a moment is no deletion."""
 
-    def __init__(self, root: Path, clock: Clock) -> None:
+    def __init__(
+        self, root: Path, clock: Clock, *, backend: Callable[[Sink], Backend] | None = None
+    ) -> None:
         self._root = root
-        self._watcher = Watcher(clock)
+        self._clock = clock
+        self._watcher = Watcher(clock, backend=backend)
         self._readers = Readers(root)
 
     async def __aenter__(self) -> Self:
@@ -180,7 +187,15 @@ class Follower:
 
     async def changes(self) -> AsyncIterator[Changes]:
         """Changes as they come, until cancelled."""
-        async for batch in self._watcher.batches():
-            changes = self._readers.of(batch.paths, batch.rescan)
-            if changes.nodes or changes.config:
-                yield replace(changes, since=batch.since)
+        async with follow(self._watcher, self._clock, known=_unknown) as saves:
+            async for saved in saves:
+                paths = {*saved.paths, *saved.passed} - saved.lost
+                changes = self._readers.of(paths, saved.lost)
+                if changes.nodes or changes.config:
+                    yield replace(changes, since=saved.since)
+
+
+def _unknown(path: str) -> bool:
+    """That a temporary name is gone is waited for by nobody; it is named all the same."""
+    del path
+    return False

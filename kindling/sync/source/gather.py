@@ -23,7 +23,7 @@ from typing import Any
 
 from kindling.files.watching import Batch, Watcher
 from kindling.sync.protocol import Clock
-from kindling.sync.trees.quiet import Quiet
+from kindling.sync.trees.quiet import Quiet, is_temporary
 
 __all__ = ["Saved", "follow"]
 
@@ -32,11 +32,14 @@ __all__ = ["Saved", "follow"]
 class Saved:
     """One burst: absolute paths in which something happened, or, with `rescan`, anything anywhere:
     events were lost, or a watched root came anew. `since` is when its first event was seen, by the
-    monotonic clock."""
+    monotonic clock. `lost`: the watched roots below which anything may have happened. `passed`:
+    temporary names that came and went, which are mostly a step of some editor's save."""
 
     paths: tuple[str, ...]
     rescan: bool = False
     since: float = 0.0
+    lost: frozenset[str] = frozenset()
+    passed: tuple[str, ...] = ()
 
 
 @asynccontextmanager
@@ -60,7 +63,9 @@ async def follow(
 
 
 async def _saves(watcher: Watcher, clock: Clock, quiet: Quiet) -> AsyncGenerator[Saved, None]:
-    rescan = False
+    lost: set[str] = set()
+    passed: set[str] = set()
+    began = 0.0
     arrivals = watcher.arrivals()
     arriving: asyncio.Future[Batch | None] | None = None
     try:
@@ -72,11 +77,15 @@ async def _saves(watcher: Watcher, clock: Clock, quiet: Quiet) -> AsyncGenerator
                 batch, arriving = arriving.result(), None
                 if batch is None:
                     return
-                rescan = rescan or bool(batch.rescan)
-                _note(batch, quiet)
-            if (gathered := quiet.take(clock.monotonic())) is not None:
-                yield Saved(gathered.paths, rescan, gathered.began)
-                rescan = False
+                lost |= batch.rescan
+                began = began or batch.since
+                passed |= _note(batch, quiet)
+            gathered = quiet.take(clock.monotonic())
+            if gathered is not None or (passed and quiet.due is None):
+                paths = gathered.paths if gathered is not None else ()
+                gone = tuple(sorted(passed.difference(paths)))
+                yield Saved(paths, bool(lost), began, frozenset(lost), gone)
+                lost, passed, began = set(), set(), 0.0
     finally:
         if arriving is not None:
             arriving.cancel()
@@ -101,10 +110,16 @@ async def _either(arriving: asyncio.Future[Batch | None], due: float | None, clo
         await asyncio.gather(sleeping, return_exceptions=True)
 
 
-def _note(batch: Batch, quiet: Quiet) -> None:
+def _note(batch: Batch, quiet: Quiet) -> set[str]:
+    """Tell `quiet`; the temporary names that are gone."""
     # What happened while the consumer was busy has been quiet since, and need not wait once more.
     quiet.began(batch.since)
     for root in sorted(batch.rescan):
         quiet.saw(root, batch.until)
+    passed: set[str] = set()
     for path in sorted(batch.paths - batch.rescan):
-        quiet.saw(path, batch.until, gone=not os.path.lexists(path))
+        gone = not os.path.lexists(path)
+        if gone and is_temporary(path):
+            passed.add(path)
+        quiet.saw(path, batch.until, gone=gone)
+    return passed
