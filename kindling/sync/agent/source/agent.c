@@ -111,6 +111,7 @@ static __attribute__((noreturn)) void serve(void) {
         struct frame f;
         while (have_frame(&f)) handle(&f);
         flush();
+        forget_folders();
         struct pollfd fds[4] = {{0, POLLIN, 0},
                                 {signals, POLLIN, 0},
                                 {running.pid ? running.fds[0] : -1, POLLIN, 0},

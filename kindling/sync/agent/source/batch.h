@@ -141,7 +141,7 @@ static void put_begin(struct frame *f) {
             return;
         }
     }
-    int folder = walk(s->text, untouched(path_of(s)), &s->stage_n);
+    int folder = walk_kept(&kept_stage, s->text, untouched(path_of(s)), &s->stage_n);
     if (folder < 0) {
         put_fail(folder, "the folder cannot be opened");
         return;
@@ -161,7 +161,6 @@ static void put_begin(struct frame *f) {
             (st.mode & S_IFMT) == S_IFREG)
             fchown(fd, st.uid, st.gid);
     }
-    close_folder(folder);
 }
 
 static void put_write(const u8 *p, u64 n) {
@@ -336,24 +335,33 @@ static void make_later(int stage, const char *temporary, int folder, const char 
     utimensat(stage, temporary, times, 0);
 }
 
+/* The contents get the name that they are for. */
+static long publish(struct step *s) {
+    char name[NAME_MOST + 1], temporary[64];
+    u32 n = parent_size(path_of(s));
+    int folder = walk_kept(&kept_place, s->text, n, 0);
+    int stage = folder < 0 || s->stage_n == n ? folder
+                                              : walk_kept(&kept_stage, s->text, s->stage_n, 0);
+    if (stage < 0) return stage;
+    last_name(path_of(s), name);
+    temporary_name(temporary, s->serial);
+    if (s->now) make_later(stage, temporary, folder, name);
+    long error = renameat(stage, temporary, folder, name);
+    if (!error) s->serial = 0;
+    return error;
+}
+
 static long apply(struct step *s) {
     char name[NAME_MOST + 1], other[NAME_MOST + 1], temporary[64], target[PATH_MOST + 1];
     long error = 0;
+    if (s->type == PUT) return publish(s);
+    forget_folders();
     if (s->type == MKDIR && s->flags & PARENTS) error = make_parents(path_of(s));
     if (error) return error;
     int folder = open_parent(path_of(s), name);
     int removes = s->type == DELETE || s->type == RMTREE || s->type == RMDIR;
     if (folder < 0) return folder == -ENOENT && removes && s->flags & MISSING_OK ? 0 : folder;
     switch (s->type) {
-    case PUT: {
-        int stage = open_folder(s->text, s->stage_n);
-        temporary_name(temporary, s->serial);
-        if (stage >= 0 && s->now) make_later(stage, temporary, folder, name);
-        error = stage < 0 ? stage : renameat(stage, temporary, folder, name);
-        if (!error) s->serial = 0;
-        close_folder(stage);
-        break;
-    }
     case DELETE:
     case RMTREE:
         error = s->type == DELETE ? unlinkat(folder, name, 0) : remove_tree(folder, name);
@@ -394,6 +402,7 @@ static long apply(struct step *s) {
 /* Forget the batch; nothing of it stays behind. */
 static void drop_batch(void) {
     put_close();
+    forget_folders();
     for (u32 at = 0; at < steps_used;) {
         struct step *s = (struct step *)(steps + at);
         at += s->size;
@@ -407,6 +416,7 @@ static void batch_commit(struct frame *f) {
     int lenient = f->flags & LENIENT;
     take_end(f);
     if (put.open) protocol_error("a batch ends inside of a file", 0);
+    forget_folders();
     for (u32 at = 0; at < steps_used;) {
         struct step *s = (struct step *)(steps + at);
         at += s->size;

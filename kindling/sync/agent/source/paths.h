@@ -89,6 +89,40 @@ static int open_parent(struct text path, char name[NAME_MOST + 1]) {
     return open_folder(path.p, parent_size(path));
 }
 
+/* Thousands of files go into one folder after the other: the last one stays open, but never while the
+   agent waits, nor beyond a change of any other kind, so that a folder that is another one by then
+   is not mistaken for it. */
+struct kept { int fd; u32 n, reach, uses; char p[PATH_MOST + 1]; };
+static struct kept kept_stage = {.fd = -1}, kept_place = {.fd = -1};
+enum { KEPT_USES = 100 };
+
+static void forget(struct kept *kept) {
+    close_folder(kept->fd);
+    kept->fd = -1;
+}
+
+static void forget_folders(void) {
+    forget(&kept_stage);
+    forget(&kept_place);
+}
+
+/* As `walk`, but what comes back stays `kept`'s and is not to be closed. */
+static int walk_kept(struct kept *kept, const char *p, u32 n, u32 *reach) {
+    int here = kept->fd >= 0 && kept->n == n && kept->uses < KEPT_USES &&
+               (reach || kept->reach == n) && memcmp(kept->p, p, n) == 0;
+    if (!here) {
+        forget(kept);
+        kept->fd = walk(p, n, reach);
+        kept->reach = reach ? *reach : n;
+        kept->n = n;
+        kept->uses = 0;
+        memcpy(kept->p, p, n);
+    }
+    kept->uses++;
+    if (reach) *reach = kept->reach;
+    return kept->fd;
+}
+
 /* A file of ours is read with this: no link, no waiting for a pipe's other end. */
 static long open_to_read(int folder, const char *name) {
     return openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
