@@ -46,7 +46,9 @@ def lines_of(notice: Notice) -> tuple[str, ...]:
         case Remark():
             prefix = "warning: " if notice.warning else ""
             hint = (notice.hint,) if notice.hint else ()
-            return (f"{prefix}{notice.text}", *notice.details, *hint)
+            # The rollout's log has the pods' own lines already.
+            details = () if notice.logged else notice.details
+            return (f"{prefix}{notice.text}", *details, *hint)
         case Released():
             return (notice.text, *notice.details)
 

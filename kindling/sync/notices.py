@@ -89,6 +89,8 @@ class Remark:
     warning: bool = False
     details: tuple[str, ...] = ()
     hint: str = ""
+    logged: bool = False
+    """The details are lines of the pods' logs, for who does not follow those."""
 
 
 @dataclass(frozen=True, slots=True)

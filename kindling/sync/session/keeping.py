@@ -195,7 +195,10 @@ class Keeping:
         if not waiting and crew.fleet.behind:
             first = crew.fleet.behind[0]
             waiting = f"{first.container}: {first.problem or 'catching up'}"
-        standing = Standing(len(crew.fleet), len(crew.fleet.equal), waiting)
+        down = crew.deaths.down
+        if not waiting and down:
+            waiting = down[0]
+        standing = Standing(len(crew.fleet), len(crew.fleet.equal), waiting, len(down))
         if standing != self._standing:
             self._standing = standing
             if self._report is not None:

@@ -88,10 +88,12 @@ class Standing:
     """How many of them are linked and hold what they should."""
     waiting: str = ""
     """What is waited for, in words; empty: nothing."""
+    down: int = 0
+    """In how many of them the program has ended, and is not yet started again."""
 
     @property
     def ready(self) -> bool:
-        return self.containers > 0 and self.equal == self.containers
+        return self.containers > 0 and self.equal == self.containers and not self.down
 
 
 Report = Callable[[Standing], None]

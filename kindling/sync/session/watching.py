@@ -40,6 +40,8 @@ class _Life:
     by_save: bool = False
     told: int = -1
     """The start whose end was told."""
+    end: str = ""
+    """How that went, in words."""
     wait: float = _FIRST_WAIT
     again_at: float | None = None
 
@@ -67,8 +69,19 @@ class Deaths:
             life.wait = _FIRST_WAIT
         self._started.set()
 
+    @property
+    def down(self) -> tuple[str, ...]:
+        """The programs that have ended and were not started again, and how they ended."""
+        return tuple(
+            f"{member.container}: {life.end}"
+            for member, life in self._lives.items()
+            if life.end and life.told == life.generation
+        )
+
     async def watch(self, fleet: Fleet) -> None:
-        """Watch for as long as it is not cancelled."""
+        """Watch for as long as it is not cancelled. What changes of `down` is a change of the
+        fleet."""
+        down: tuple[str, ...] = ()
         while True:
             self._started.clear()
             for gone in [one for one in self._lives if one not in fleet]:
@@ -76,6 +89,9 @@ class Deaths:
             for member in fleet.equal:
                 if member.container.supervised:
                     await self._look(member)
+            if (now := self.down) != down:
+                down = now
+                fleet.changed.set()
             tick = asyncio.ensure_future(self.clock.sleep(self._pause()))
             begun = asyncio.ensure_future(self._started.wait())
             try:
@@ -132,7 +148,8 @@ class Deaths:
 
     async def _tell(self, member: Member, life: _Life, status: Status, lived: float) -> None:
         settle = max(1, self.service.strategy.settle)
-        what = f"{member.container}: the program ended with {ended(status.last)}"
+        life.end = f"the program ended with {ended(status.last)}"
+        what = f"{member.container}: {life.end}"
         if life.by_save and lived <= settle:
             what += f" {lived:.1f} s after its start; the next save starts it again"
         else:
@@ -140,4 +157,4 @@ class Deaths:
             life.again_at = self.clock.monotonic() + life.wait
             life.wait = min(2 * life.wait, _LONGEST_WAIT)
         said = await acting.last_words(self.service.cluster, member.container, lived)
-        self.tell(Remark(what, warning=True, details=said))
+        self.tell(Remark(what, warning=True, details=said, logged=True))

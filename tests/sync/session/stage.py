@@ -30,7 +30,7 @@ from kindling.sync.protocol import (
 )
 from kindling.sync.rules.landing import Context
 from kindling.sync.runtimes.plan import Overrides
-from kindling.sync.session.order import Order
+from kindling.sync.session.order import Order, Report
 from kindling.sync.session.session import SyncSession
 from kindling.sync.transport.link import AgentLink
 from kindling.sync.trees.batch import Batch
@@ -351,12 +351,14 @@ async def staged(binary: Path, folder: Path) -> AsyncIterator[Stage]:
 
 
 @asynccontextmanager
-async def running(stage: Stage, session: SyncSession) -> AsyncIterator[SyncSession]:
+async def running(
+    stage: Stage, session: SyncSession, report: Report | None = None
+) -> AsyncIterator[SyncSession]:
     """A session that has started and is followed; stopped at the end."""
     try:
         await session.start()
         async with asyncio.TaskGroup() as group:
-            group.create_task(session.follow())
+            group.create_task(session.follow(report))
             try:
                 yield session
             finally:

@@ -15,6 +15,7 @@ from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.runtimes.runtime import Check
 from kindling.sync.session.effects import Effect, effect, ended, target, unsupervised
+from kindling.sync.session.order import Standing
 from kindling.testing.processes import Call, Program
 from tests.sync.session.stage import Pod, Stage, running
 
@@ -155,7 +156,8 @@ async def test_a_program_that_dies_of_a_save_is_told_with_its_last_words_and_hel
 ) -> None:
     stage.write("app.py")
     stage.deploy()
-    async with running(stage, stage.session(restart=True)) as session:
+    stood: list[Standing] = []
+    async with running(stage, stage.session(restart=True), stood.append) as session:
         pod = stage.pod()
         where = (pod.container.namespace, pod.container.pod, pod.container.name)
         stage.cluster.log_lines[where] = ["SyntaxError: invalid syntax"]
@@ -167,11 +169,14 @@ async def test_a_program_that_dies_of_a_save_is_told_with_its_last_words_and_hel
         assert "exit code 1" in remark.text
         assert "the next save" in remark.text
         assert remark.details == ("SyntaxError: invalid syntax",)
+        await stage.until(lambda: not stood[-1].ready, "the news of it")
+        assert stood[-1].waiting == f"{pod.container}: the program ended with exit code 1"
         restarts = pod.restarts
         pod.lives = True
         stage.write("app.py", "()")
         assert (await session.changed(["app.py"])).ok
         assert pod.restarts == restarts + 1
+        await stage.until(lambda: stood[-1].ready, "the program's being back")
         assert len(stage.told(Reached)) == 1
 
 
