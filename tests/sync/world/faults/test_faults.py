@@ -28,8 +28,8 @@ from tests.sync.world.syncing import Syncing, environment, kindling
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 _FULL = pytest.mark.skipif(not full(), reason="KINDLING_SYNC_FULL is not 1")
 
-_IMAGE = "kindling-test-sync-python:1"
-_SERVER = Workload("faulty", _IMAGE)
+IMAGE = "kindling-test-sync-python:1"
+_SERVER = Workload("faulty", IMAGE)
 _END_AGENTS = """
 import os
 ended = 0
@@ -63,6 +63,11 @@ class Scene:
         env = environment(KUBECONFIG=str(self.folder / "kubeconfig-relayed"))
         return Syncing(self.folder, (*words, "--dest", self.place, *more), env)
 
+    async def begun(self, syncing: Syncing) -> None:
+        """The first copy is there. Its image holds the same, which alone says nothing."""
+        await syncing.says("/main: ")
+        await self.equal(syncing, "the first copy")
+
     async def equal(self, syncing: Syncing, what: str) -> None:
         try:
             await self.stage.equal(
@@ -87,7 +92,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(cluster: Cluster, ns: str, tmp_path: Path) -> AsyncIterator[Scene]:
-    need(_IMAGE)
+    need(IMAGE)
     stage = Stage(cluster, ns)
     await stage.open()
     await stage.deploy(_SERVER)
@@ -108,7 +113,7 @@ async def test_a_session_goes_on_through_whatever_breaks(scene: Scene) -> None:
     agent killed, the pod deleted in the middle of a batch, and a laptop that slept."""
     syncing = scene.sync()
     try:
-        await scene.equal(syncing, "the first copy")
+        await scene.begun(syncing)
 
         scene.relay.cut_after(1_500_000)
         scene.change(1)
@@ -177,6 +182,20 @@ async def test_a_session_that_is_killed_anywhere_is_undone_to_the_byte(scene: Sc
     await scene.stage.serves(scene.workload, "one")
 
 
+async def test_a_workload_that_is_deleted_ends_its_session(scene: Scene) -> None:
+    syncing = scene.sync("--restart")
+    try:
+        await scene.begun(syncing)
+        ref = ObjectRef("apps/v1", "Deployment", scene.workload.name, scene.stage.namespace)
+        await scene.stage.cluster.delete(ref)
+        assert await syncing.ended() == 1, syncing.said
+    finally:
+        await syncing.close()
+    assert "is gone, so that the session ends" in syncing.said
+    assert "is gone, so there is nothing to put back" in syncing.said
+    assert not [*scene.folder.rglob(".kindling/sync/*.json")]
+
+
 @_FULL
 async def test_a_container_that_ran_out_of_memory_is_caught_up(
     cluster: Cluster, ns: str, scene: Scene
@@ -188,13 +207,13 @@ async def test_a_container_that_ran_out_of_memory_is_caught_up(
         "os.unlink('/tmp/eat')\nhoard = b'x' * (1 << 30)\ntime.sleep(1000)",
     )
     limit = {"resources": {"limits": {"memory": "64Mi"}}}
-    workload = Workload("eater", _IMAGE, eater, container=limit, probe=False)
+    workload = Workload("eater", IMAGE, eater, container=limit, probe=False)
     await scene.stage.deploy(workload)
     before = await scene.stage.template(workload)
     scene = replace(scene, before=before, workload=workload)
     syncing = scene.sync()
     try:
-        await scene.equal(syncing, "the first copy")
+        await scene.begun(syncing)
         await cluster.exec(ns, await scene.pod(), "main", ["touch", "/tmp/eat"])
         scene.change(1)
 
@@ -215,15 +234,16 @@ async def test_a_container_that_ran_out_of_memory_is_caught_up(
 async def test_a_full_disk_is_told_and_what_fits_again_is_carried(scene: Scene) -> None:
     """The disk is the 64 MB of /dev/shm that every container has."""
     words = ("sh", "-c", "ln -s /dev/shm /small && exec sleep 1000")
-    workload = Workload("small", _IMAGE, words, probe=False)
+    workload = Workload("small", IMAGE, words, probe=False)
     await scene.stage.deploy(workload)
     before = await scene.stage.template(workload)
     scene = replace(scene, before=before, workload=workload, place="/small/app")
     syncing = scene.sync()
     try:
-        await scene.equal(syncing, "the first copy")
+        await scene.begun(syncing)
         (scene.source / "huge.bin").write_bytes(bytes(200_000_000))
-        await syncing.says("disk is full")
+        await syncing.says("until there is room")
+        assert "rebuilt" not in syncing.said
         (scene.source / "huge.bin").unlink()
         (scene.source / "answer.py").write_text('ANSWER = "fits"\n')
         await scene.equal(syncing, "the disk was full")
