@@ -183,9 +183,9 @@ async def _downwards(
                 up.result()
             data = await asyncio.wait_for(asyncio.shield(reading), _LINGER if up.done() else None)
         finally:
-            if not reading.done():
-                reading.cancel()
-                await asyncio.gather(reading, return_exceptions=True)
+            # Also where both ends failed at once, of which one is told.
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
         if not data:
             return
         writer.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from kindling.executors.protocol import Failed, Job, Live, ReadinessReport, Succ
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, PortForwardSpec
+from kindling.kube.errors import UnreachableError
 from kindling.kube.protocol import Object
 from kindling.testing.cluster import FakeCluster, FakePortStream
 from kindling.testing.jobs import JobWorld
@@ -219,6 +221,35 @@ async def test_a_port_that_is_taken_names_its_holder(stage: Stage) -> None:
         with pytest.raises(HostError, match=f"The local port {port} is taken by") as caught:
             await PortForwardExecutor().run(job)
         assert f"`kindling trigger {job.node.id}`" in caught.value.hint
+
+
+async def test_a_connection_that_breaks_at_both_ends_at_once_is_one_trouble(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that is started anew cuts what is being read and written in one moment."""
+
+    class Stream(FakePortStream):
+        broken = asyncio.Event()
+
+        async def read(self) -> bytes:
+            await self.broken.wait()
+            raise UnreachableError("Cannot connect to port 8080", transient=True)
+
+        async def write(self, data: bytes) -> None:
+            del data
+            self.broken.set()
+            raise UnreachableError("Cannot connect to port 8080", transient=True)
+
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    stage.pod("a")
+    port, _ = await stage.forwarded()
+    monkeypatch.setattr("kindling.testing.cluster.FakePortStream", Stream)
+    for _ in range(5):
+        assert await ask(port) == ""
+    gc.collect()
+    await asyncio.sleep(0)
+    assert lost == []
 
 
 async def test_closing_gives_the_port_back(stage: Stage) -> None:
