@@ -243,9 +243,13 @@ class _Run:
     async def _once(self) -> int:
         """Everything was brought by the start, but for what could not be built or read."""
         whole = not self._unbuilt
-        if whole and self.session.strategy.carries_sources:
+        # A second look costs as much as the first: reading all files, here and there.
+        if whole and self.session.strategy.carries_sources and not self.session.settled:
             outcome = await self.session.changed((), rescan=True)
             self._judge(outcome)
+            if outcome.action is Action.RETRY:
+                # Nobody follows the containers, who would say it.
+                self.face.remark(outcome.why, warning=True)
             whole = outcome.ok
         refused = self.session.refused
         whole = whole and not any(one.reason is Reason.UNREADABLE for one in refused)
