@@ -24,6 +24,7 @@ class Session:
     """A session that goes wrong in `fails`, and notes what is asked of it."""
 
     fails = ""
+    settled = False
     asked: tuple[str, ...] = ()
 
     def __init__(self, *args: Any, **more: Any) -> None:
@@ -84,6 +85,14 @@ def session(folder: Path, monkeypatch: pytest.MonkeyPatch) -> type[Session]:
     monkeypatch.setattr("kindling.sync.session.session.SyncSession", Session)
     monkeypatch.setattr(Session, "asked", ())
     return Session
+
+
+def test_once_looks_no_second_time_where_everything_was_brought(
+    kindling: Kindling, session: type[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "settled", True)
+    assert kindling("sync", "web", "--once").code == 0
+    assert session.asked == ("start", "leave")
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,8 @@ class Crew:
         self.owed: tuple[RunStep, ...] = ()
         """Commands that failed, and run again with the next change."""
         self.engaged = asyncio.Event()
+        self._unsteady = False
+        """A file was left out that did not stop changing."""
         self._argv = beginning.argv
         self._source = source
         self._take = take
@@ -81,6 +83,13 @@ class Crew:
     @property
     def strategy(self) -> Strategy:
         return self.service.strategy
+
+    @property
+    def settled(self) -> bool:
+        """Does every container hold all of what is wanted, by its own word?"""
+        held = self.hold is not None and self.hold.complete
+        there = len(self.fleet) > 0 and len(self.fleet.equal) == len(self.fleet)
+        return held and there and not self.owed and not self._unsteady
 
     @property
     def builds(self) -> bool:
@@ -180,6 +189,7 @@ class Crew:
         way = link.way if link is not None else ""
         self._tell(Reached(str(member.container), way, files, size, seconds, why))
         for notice in unsteady_of([served]):
+            self._unsteady = True
             self._tell(notice)
         member.why = ""
         if served.brought:

@@ -119,6 +119,11 @@ class SyncSession:
         """What of the source cannot be carried, by places."""
         return () if self._source is None else self._source.source.refused
 
+    @property
+    def settled(self) -> bool:
+        """Was everything brought to every container, so that a second look would find nothing?"""
+        return self._crew is not None and self._crew.settled
+
     def roots(self) -> tuple[WatchRoot, ...]:
         """What is to be watched; it may be another thing after a change of an ignore file."""
         return () if self._source is None else self._source.source.roots()
