@@ -26,7 +26,7 @@ from kindling.sync.protocol import Container
 from kindling.sync.template.patch import carries
 from kindling.sync.template.session import Session, held
 
-__all__ = ["Chosen", "Wanted", "choose", "has_patch"]
+__all__ = ["Chosen", "Wanted", "choose", "has_patch", "still"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,9 @@ class Chosen:
     failed: str = ""
     complete: bool = False
     """Every pod that the workload wants is among them."""
+    unseen: bool = False
+    """The workload was changed, and its controller does not know yet: which pods are of its newest
+    template cannot be told for now."""
     lost: bool = False
     """The workload is gone, or its template no longer has the session's patch."""
     gone: bool = False
@@ -99,8 +102,24 @@ def choose(
         tuple(ailing),
         standing.text if standing.progress is Progress.FAILED else "",
         standing.progress is Progress.READY and len(found) >= _replicas(workload),
+        _unseen(workload),
         lost,
     )
+
+
+def still(last: Chosen | None, now: Chosen) -> bool:
+    """Whether a session has what it had `last`. A change of the workload that its controller has
+    not seen yet, such as of the number of replicas, takes no container away."""
+    if last is None:
+        return False
+    if now.unseen and not now.lost:
+        return True
+    return (now.containers, now.complete, now.lost) == (last.containers, last.complete, last.lost)
+
+
+def _unseen(workload: Manifest) -> bool:
+    seen = int((workload.get("status") or {}).get("observedGeneration") or 0)
+    return seen < int(workload["metadata"].get("generation") or 0)
 
 
 def _is_lost(workload: Manifest, wanted: Wanted) -> bool:

@@ -25,7 +25,7 @@ from kindling.sync.workload.agents import (
     moment,
     session_config_map,
 )
-from kindling.sync.workload.choosing import Chosen, Wanted, choose, has_patch
+from kindling.sync.workload.choosing import Chosen, Wanted, choose, has_patch, still
 from kindling.sync.workload.liveness import begin_life, end_life
 from kindling.sync.workload.records import Record, Records
 from kindling.sync.workload.renewing import renew
@@ -138,7 +138,7 @@ class Hold:
             WorkloadGoneError: The workload is gone (`gone_after`).
             ClusterError: What trying again does not mend, such as a permission.
         """
-        last: tuple[object, ...] = ()
+        last: Chosen | None = None
         watch = PodWatch(self.cluster, (self.ref,), ())
         try:
             await watch.start()
@@ -153,9 +153,8 @@ class Hold:
                     self._end_if_gone(chosen)
                     await self._replace_old(watch.workloads.get(self.ref), pods)
                     await self._take_again(watch.workloads.get(self.ref))
-                    now = (chosen.containers, chosen.complete, chosen.lost)
-                    if now != last:
-                        last = now
+                    if not still(last, chosen):
+                        last = chosen
                         await self._remember(chosen.containers)
                         yield chosen.containers
                         continue

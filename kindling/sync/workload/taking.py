@@ -109,8 +109,8 @@ async def take(
     )
     hold = Hold(cluster, base, records, clock=clock, tell=tell, agent=agent, project=project)
     await _send(hold, live)
-    if old:
-        await asyncio.to_thread(records.forget, old)
+    for name in old:
+        await asyncio.to_thread(records.forget, name)
     return hold
 
 
@@ -198,13 +198,13 @@ async def _free(
     facts: ClusterFacts,
     clock: Clock,
     tell: Tell,
-) -> tuple[Object, tuple[str, ...], str]:
-    """The workload once no other session has it; the pods into which a dead one has put files, and
-    the name of that one, whose record goes when ours tells of them."""
+) -> tuple[Object, tuple[str, ...], tuple[str, ...]]:
+    """The workload once no other session has it; the pods into which dead ones have put files, and
+    the names of those, whose records go when ours tells of them."""
     live = await cluster.get(ref)
     other = held(live)
     if other is None or other.name == session.name:
-        return live, (), ""
+        return await _parted(cluster, ref, session, live, records, facts, clock, tell)
     called = f"`{display_name(ref)}`"
     mine = await asyncio.to_thread(records.get, other.name)
     record = mine or await find_record(cluster, other.name, ref.namespace)
@@ -234,7 +234,35 @@ async def _free(
         cluster, record, records=_Keeping(records), clock=clock, tell=tell, fresh=record.patched
     )
     kept = await asyncio.to_thread(records.get, record.session)
-    return await cluster.get(ref), (kept or record).touched, record.session
+    return await cluster.get(ref), (kept or record).touched, (record.session,)
+
+
+async def _parted(
+    cluster: Cluster,
+    ref: ObjectRef,
+    session: Session,
+    live: Object,
+    records: Records,
+    facts: ClusterFacts,
+    clock: Clock,
+    tell: Tell,
+) -> tuple[Object, tuple[str, ...], tuple[str, ...]]:
+    """What those left who gave the workload back and were gone before its pods were fresh, such as
+    by a second Ctrl-C."""
+    touched: list[str] = []
+    names: list[str] = []
+    for record in (await asyncio.to_thread(records.all)).records:
+        other = record.session != session.name and record.ref == ref and record.cluster == facts.uid
+        if not other or life_of(record.holder, record.session) is not Life.DEAD:
+            continue
+        await restore(
+            cluster, record, records=_Keeping(records), clock=clock, tell=tell, fresh=record.patched
+        )
+        touched += ((await asyncio.to_thread(records.get, record.session)) or record).touched
+        names.append(record.session)
+    if names:
+        live = await cluster.get(ref)
+    return live, tuple(dict.fromkeys(touched)), tuple(names)
 
 
 class _Keeping(Records):

@@ -6,7 +6,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from kindling.sync.workload.choosing import Chosen, Wanted, choose
+from kindling.sync.workload.choosing import Chosen, Wanted, choose, still
 from kindling.testing.cluster import FakeCluster
 from tests.sync.workload.playing import Controller, deployment, stateful_set
 
@@ -41,6 +41,26 @@ def test_all_that_run_are_chosen_by_name() -> None:
     }
     assert found.complete
     assert found.waiting == ()
+
+
+def test_what_a_controller_has_not_seen_yet_is_told_apart_from_a_loss() -> None:
+    cluster = FakeCluster()
+    cluster.put(deployment(replicas=2))
+    controller = Controller(cluster)
+    controller.settle()
+    before = chosen(cluster)
+    assert not before.unseen
+    (live,) = cluster.objects("Deployment")
+    cluster.put({**live, "spec": {**live["spec"], "replicas": 3}})
+    between = chosen(cluster)
+    assert between.unseen
+    assert not between.lost
+    assert still(before, between)
+    assert not still(None, between)
+    controller.settle()
+    after = chosen(cluster)
+    assert not still(before, after)
+    assert set(before.containers) < set(after.containers)
 
 
 def test_a_pod_on_its_way_out_is_neither_chosen_nor_waited_for() -> None:

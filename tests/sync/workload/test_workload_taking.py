@@ -183,6 +183,23 @@ async def test_what_a_dead_session_left_is_put_back_first_and_said_so(
     assert not fake.objects("ConfigMap")
 
 
+@pytest.mark.parametrize("patch", [True, False], ids=["patched", "files"])
+async def test_pods_that_an_ending_cut_short_left_are_the_next_sessions_to_make_fresh(
+    fake: FakeCluster, desk: Desk, patch: bool
+) -> None:
+    hold = await desk.take(patch=False)
+    desk.records.save(replace(hold.record, touched=("pod-of-s1",)))
+    gone = {"metadata": {"annotations": {SESSION_ANNOTATION: None}}}
+    await fake.patch(WEB, gone)
+    await died(desk, pid=1 << 30, started="1")
+    hold = await desk.take(session("s2"), patch=patch)
+    # A patch replaces every pod by itself.
+    assert hold.record.touched == (() if patch else ("pod-of-s1",))
+    assert [one.session for one in desk.records.all().records] == ["s2"]
+    assert [one["metadata"]["name"] for one in fake.objects("ConfigMap")] == ["kindling-sync-s2"]
+    end_life("s2")
+
+
 async def test_a_dead_session_of_another_folder_is_known_by_its_config_map(
     fake: FakeCluster, desk: Desk, tmp_path: Path
 ) -> None:
