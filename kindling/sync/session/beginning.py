@@ -99,7 +99,10 @@ async def begin(
         if not order.overrides.restart:
             tell(Remark("The image has no shell: the agent is mounted, for which new pods come"))
     try:
-        return await _planned(order, cluster, source, container, manifest, link, images, writable)
+        begun = await _planned(order, cluster, source, container, manifest, link, images, writable)
+        if begun.patch and workload["spec"].get("paused"):
+            raise _paused(order.workload, "the pods with the agent in them would not come")
+        return begun
     except BaseException:
         if link is not None:
             await link.close()
@@ -263,7 +266,17 @@ async def present(order: Order, cluster: Cluster, now: float) -> Chosen:
             if any(o.get("uid") == uid for o in one["metadata"].get("ownerReferences") or ())
         ]
     pods = await cluster.pods_of(PodSource((order.workload,)))
+    if workload["spec"].get("paused") and not pods:
+        raise _paused(order.workload, "no pod of it comes")
     return choose(workload, sets, pods, Wanted("", name), datetime.fromtimestamp(now, UTC))
+
+
+def _paused(ref: ObjectRef, so: str) -> ClusterError:
+    return ClusterError(
+        f"{display_name(ref)} is paused, so that {so}",
+        hint=f"`kubectl rollout resume {ref.kind.lower()}/{ref.name} -n {ref.namespace}` lets its "
+        "roll-outs go on.",
+    )
 
 
 async def _first(order: Order, cluster: Cluster, clock: Clock, tell: Tell) -> Container:

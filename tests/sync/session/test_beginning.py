@@ -1,0 +1,59 @@
+"""What is said of a workload whose pods would never come, before anything is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kindling.errors import ClusterError
+from kindling.lang.declared import SyncStep
+from kindling.sync.notices import Notice
+from kindling.sync.protocol import CannotCarryError, Container, Link
+from kindling.sync.rules.landing import Context
+from kindling.sync.session.beginning import begin, present
+from kindling.sync.session.order import Order
+from kindling.testing.clock import FakeClock
+from kindling.testing.cluster import FakeCluster
+from tests.sync.workload.playing import Controller, deployment, ref_of
+
+
+def ordered(cluster: FakeCluster, folder: Path) -> Order:
+    (live,) = cluster.objects("Deployment")
+    return Order(ref_of(live), (SyncStep(".", "/app"),), Context(root=folder))
+
+
+async def test_a_workload_without_replicas_is_refused_with_the_command_that_gives_it_one(
+    tmp_path: Path,
+) -> None:
+    cluster = FakeCluster()
+    cluster.put(deployment(replicas=0))
+    with pytest.raises(ClusterError, match="scaled to zero") as caught:
+        await present(ordered(cluster, tmp_path), cluster, 0.0)
+    assert "kubectl scale deployment/web" in caught.value.hint
+
+
+async def test_a_paused_deployment_without_pods_is_refused_with_the_command_that_resumes_it(
+    tmp_path: Path,
+) -> None:
+    cluster = FakeCluster()
+    cluster.put(deployment(paused=True))
+    with pytest.raises(ClusterError, match="paused, so that no pod of it comes") as caught:
+        await present(ordered(cluster, tmp_path), cluster, 0.0)
+    assert "kubectl rollout resume deployment/web -n default" in caught.value.hint
+
+
+async def test_a_paused_deployment_can_be_synced_unless_its_template_has_to_be_changed(
+    tmp_path: Path,
+) -> None:
+    cluster, told = FakeCluster(), list[Notice]()
+    cluster.put(deployment(paused=True))
+    Controller(cluster).settle()
+    order = ordered(cluster, tmp_path)
+    assert len((await present(order, cluster, 0.0)).containers) == 1
+
+    async def without_shell(container: Container) -> Link:
+        raise CannotCarryError(f"{container} has no shell")
+
+    with pytest.raises(ClusterError, match="the pods with the agent in them would not come"):
+        await begin(order, cluster, without_shell, FakeClock(), told.append)
