@@ -129,7 +129,16 @@ def plan(
     else:
         strategy = _told(detection)
     strategy = replace(strategy, warnings=(*warnings, *strategy.warnings))
-    return strategy if overrides.restart else _silent(strategy)
+    return _sure(strategy) if overrides.restart else _silent(strategy)
+
+
+def _sure(strategy: Strategy) -> Strategy:
+    """With `--restart`, what sees files by itself and has a signal as well gets that."""
+    if strategy.mode is not Mode.AUTO or strategy.fallback is not Mode.SIGNAL:
+        return strategy
+    return replace(
+        strategy, says=f"{strategy.says}, and SIG{strategy.signal} for what is cached", tips=()
+    )
 
 
 def restarting(strategy: Strategy) -> Strategy:

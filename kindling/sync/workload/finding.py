@@ -126,7 +126,8 @@ async def _missing(cluster: Cluster, name: str, namespace: str, kind: str = "") 
     elif near := nearest(name, names):
         hint = near
     elif names:
-        hint = f"There are: {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}."
+        more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+        hint = f"There are: {', '.join(names[:8])}{more}."
     else:
         hint = "There is none at all. Another namespace is chosen with `-n`."
     return UsageError(f"There is no {what} in namespace `{namespace}`", hint=hint)
@@ -140,7 +141,7 @@ async def _refused(cluster: Cluster, ref: ObjectRef) -> UsageError:
         item = None
     owner = await _owner(cluster, item, ref.namespace) if item is not None else None
     if item is None:
-        hint = "A session needs a Deployment or a StatefulSet."
+        hint = "Write which one, as in `deployment/NAME` or `statefulset/NAME`."
     elif owner is not None and owner.kind in _KINDS:
         hint = f"It belongs to `{_spoken(owner)}`: write that."
     elif owner is not None:

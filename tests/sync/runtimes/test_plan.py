@@ -95,7 +95,11 @@ def test_what_reloads_by_itself_is_left_alone(line: str) -> None:
 def test_php_fpm_reads_scripts_anew_and_knows_a_signal_for_a_stubborn_cache() -> None:
     strategy = plan(found("php-fpm8.2 -F"))
     assert (strategy.mode, strategy.fallback, strategy.signal) == (Mode.AUTO, Mode.SIGNAL, "USR2")
-    assert "opcache" in strategy.tips[0]
+    assert strategy.says == "auto-reload, and SIGUSR2 for what is cached"
+    assert not strategy.tips
+    silent = plan(found("php-fpm8.2 -F"), Overrides(restart=False))
+    assert silent.says == "auto-reload"
+    assert "opcache" in silent.tips[0]
     assert plan(detect(["sh", "-c", "php-fpm -F; true"])).to == "php-fpm"
 
 
