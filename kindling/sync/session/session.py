@@ -187,7 +187,7 @@ class SyncSession:
             self._tell(Remark(f"the source folder `{self._shown(folder)}` is back"))
         # Containers that came meanwhile have nothing of it.
         rescan = rescan or bool(looked.back)
-        changed, places = set(looked.changed), set(looked.places)
+        changed, places = set(looked.changed), {*looked.places, *source.owed()}
         if not self.order.everything:
             # What changed before the session began is known to the caller alone.
             changed.update(paths)

@@ -39,6 +39,7 @@ class Sourced:
         self._mirror = mirror
         self._had = set(source.tree.entries)
         self._skip: tuple[str, ...] | None = None
+        self._owed: set[str] = set()
 
     @property
     def tree(self) -> TreeManifest:
@@ -78,12 +79,23 @@ class Sourced:
         return self.source.file(place)
 
     async def again(self, place: str) -> None:
+        # Whoever asks has what is found now; other containers need not, and the look that the event
+        # leads to finds nothing new any more.
+        self._owed.add(place)
         try:
             path = self.source.file(place)
         except SourceChangedError:
             # It shows no file any more: that much is known already.
             return
-        self.note(await self.source.look([str(path)]))
+        looked = await self.source.look([str(path)])
+        self.note(looked)
+        self._owed.update(looked.places)
+
+    def owed(self) -> set[str]:
+        """Places that were looked at again for one container since this was last asked: they are
+        to be compared in all of them."""
+        owed, self._owed = self._owed, set()
+        return owed
 
     def note(self, looked: Looked) -> None:
         """Keep in mind what a look has found."""

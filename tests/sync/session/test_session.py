@@ -110,6 +110,27 @@ async def test_a_storm_of_saves_ends_equal(stage: Stage) -> None:
         stage.assert_equal()
 
 
+async def test_what_is_saved_while_containers_read_the_save_before_reaches_all_of_them(
+    stage: Stage,
+) -> None:
+    """One has brought the first save, another finds the second one when it comes to read."""
+    stage.write("a.txt", "one")
+    stage.deploy(2)
+    async with running(stage, stage.session()) as session:
+        quick, slow = stage.current
+        slow.slow = asyncio.Event()
+        stage.write("a.txt", "two")
+        first = asyncio.create_task(session.changed(["a.txt"]))
+        file = quick.root / "app/a.txt"
+        await stage.until(lambda: slow.waiting and file.read_text() == "two")
+        stage.write("a.txt", "three")
+        slow.slow.set()
+        await first
+        await session.changed(["a.txt"])
+        wanted = tree_of(stage.source)
+        await stage.until(lambda: all(tree_of(p.root / "app") == wanted for p in (quick, slow)))
+
+
 async def test_a_connection_that_breaks_in_a_batch_is_made_again(stage: Stage) -> None:
     stage.write("a.py")
     stage.deploy(2)
@@ -234,6 +255,20 @@ async def test_what_the_container_did_to_synced_files_is_mended_when_it_matters(
         stage.assert_equal()
         (stage.pod().root / "app/a.py").write_text("theirs")
         assert (await session.changed([], rescan=True)).ok
+        stage.assert_equal()
+
+
+async def test_what_is_known_wrongly_is_read_anew(stage: Stage) -> None:
+    stage.write("d/a.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        assert session._crew is not None
+        (member,) = session._crew.fleet
+        assert member.replica.known is not None
+        del member.replica.known["app/d"]
+        stage.write("d/a.py", "changed")
+        outcome = await session.changed(["d/a.py"])
+        assert outcome.action is Action.DONE
         stage.assert_equal()
 
 
