@@ -11,24 +11,27 @@ __all__ = ["noted", "part_of", "without_ways"]
 
 
 def part_of(
-    known: Mapping[str, Entry], places: Iterable[str], want: TreeManifest = EMPTY
+    known: Mapping[str, Entry], places: Iterable[str], want: TreeManifest | None = None
 ) -> TreeManifest:
     """What is known of these places, with the folders that lead there, and, where a folder is to
-    give way, all that is in it."""
+    give way (one of those that lead there, too), all that is in it."""
+    wished = EMPTY.entries if want is None else want.entries
     part: dict[str, Entry] = {}
     going: list[str] = []
-    for place in {*places, *want.entries}:
+    for place in {*places, *wished}:
         held = known.get(place)
         for folder in above(place):
             if folder in part:
                 break
             if (found := known.get(folder)) is not None:
                 part[folder] = found
+                if want is not None and folder not in wished:
+                    going.append(folder + "/")
         if held is None:
             continue
         part[place] = held
         if held.kind is Kind.DIR:
-            wish = want.entries.get(place)
+            wish = wished.get(place)
             if wish is None or wish.kind is not Kind.DIR:
                 going.append(place + "/")
     if going:

@@ -240,7 +240,11 @@ class Replica:
             want, there = wanted.tree, TreeManifest(known)
         else:
             want = wanted.part(places)
-            there = part_of(known, places, want)
+            try:
+                there = part_of(known, places, want)
+            except ValueError as wrong:
+                # Reading it anew mends that, as it does whatever else is known wrongly.
+                raise ClusterError(f"What is known of {self} is no tree: {wrong}") from wrong
         leave = _none
         if unsteady or self.mirror:
 

@@ -134,6 +134,9 @@ def test_a_folder_that_gives_way_is_known_with_all_in_it() -> None:
     want = TreeManifest({"a": _file("9")})
     assert set(part_of(known, ["a"], want).entries) == {"a", "a/b", "a/b/c"}
     assert set(part_of(known, ["a/b/c"]).entries) == {"a", "a/b", "a/b/c"}
+    # Of a folder that is gone here one path alone was told so far.
+    known["a/x"] = _file("3")
+    assert set(part_of(known, ["a/b"], TreeManifest({})).entries) == {"a", "a/b", "a/b/c", "a/x"}
 
 
 async def test_what_an_older_build_made_and_a_newer_one_did_not_goes(tmp_path: Path) -> None:
