@@ -219,6 +219,9 @@ class Crew:
         paths = source.entries if self.order.everything else self.changed_paths()
         # The image is what it is: it runs, and holds what cannot be carried.
         steps = [one for one in self.order.steps if not isinstance(one, FallBackOn)]
+        if not any(isinstance(one, RunStep) for one in steps):
+            # To ask where each of thousands of files lands takes as long as to bring them.
+            return ()
         found = decide(paths, steps, source.context, source.entries)
         return found.commands if isinstance(found, Carry) else ()
 
