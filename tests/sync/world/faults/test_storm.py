@@ -104,7 +104,11 @@ class Storm:
             elif kind == "save":
                 beside = path.with_name(f".{path.name}.swp")
                 beside.write_text(str(chance.random()))
-                beside.replace(path)
+                try:
+                    beside.replace(path)
+                finally:
+                    # Where a folder is in the way; it is no part of what is carried.
+                    beside.unlink(missing_ok=True)
             elif kind == "remove":
                 path.unlink()
             elif kind == "remove all":
