@@ -275,21 +275,35 @@ change. In a session that ends by itself (`ci`, `up --once`) an image that was j
 its files once and is put back at the end. With a manual trigger mode, what was saved waits for `kindling trigger NAME`.
 
 `live_update` does what its steps say and no more. `sync=` of a service finds out what runs and does what new files need to have effect: a signal,
-a restart, a build on this machine ([how](sync.md)).
+a restart, a build on this machine ([how](sync.md)). Of a prebuilt image's files it leaves out what tools make for the machine they run on (`node_modules`, `dist`,
+`.venv` and [more](sync.md#what-is-carried)); `ignore = ["!**/dist"]` takes one in again.
 
 ```python
-docker_build("web", "web", live_update = [
-    fall_back_on("web/package.json"),
-    sync("web/src", "/app/src"),
-    run("touch /app/reloaded"),
-])
+docker_build(
+    "web",
+    "web",
+    live_update=[
+        fall_back_on("web/package.json"),
+        sync("web/src", "/app/src"),
+        run("touch /app/reloaded"),
+    ],
+)
 
-service("api",
-    image = "python:3.12-slim",
-    port = 8080,
-    sync = [sync("api", "/app", ignore = ["tests/"])],
+service(
+    "api",
+    image="python:3.12-slim",
+    command=[
+        "sh",
+        "-c",
+        "until [ -e /app/main.py ]; do sleep 0.1; done; exec python -u /app/main.py",
+    ],
+    port=8080,
+    sync=[sync("api", "/app", ignore=["tests/"])],
 )
 ```
+
+Files go into containers that run. An image that does not hold the program begins with a command that waits for it, as above;
+without it the pod fails, and nothing is carried.
 """
 
 def sync(local_path: str, remote_path: str, ignore: Texts = []) -> LiveUpdateStep:
