@@ -2,8 +2,9 @@
 
 The agent tells sums of the older one's blocks; where the new one has a block of the same sums,
 at whatever offset, it is copied there and does not travel. A block is looked for at the place where
-the last match says it should be, which costs next to nothing, and only where that fails at each
-byte. That search is bounded: a file in which little is found travels as it is. Pure.
+the last match says it should be, and a few blocks on, which costs next to nothing, and only where
+that fails at each byte. That search is bounded: a file in which little is found travels as it is.
+Pure.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ _WINDOW = 64 << 10
 """How much is searched at once, at most; less where the next match is likely to be near."""
 SEARCH_MOST = 4 << 20
 """Some second of this side's time."""
+_AHEAD = 4
+"""How many blocks on a change in place is taken to end; a number or an address is all of it
+mostly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,10 @@ def _found(content: bytes, older: Signature, search_most: int) -> Iterator[tuple
             # Nothing here: at the next place that looks right, or, when enough was searched, where
             # the next block should be if this one was changed in place.
             before = at
-            if search_most > 0 and places:
+            searches = search_most > 0 and bool(places)
+            if searches and (ahead := _ahead(content, at, expected, older, places)):
+                at = ahead
+            elif searches:
                 at = _next(content, at + 1, block, weak, min(reach, search_most))
                 search_most -= at - before
                 reach = min(2 * reach, max(_WINDOW, block))
@@ -138,6 +145,20 @@ def _found(content: bytes, older: Signature, search_most: int) -> Iterator[tuple
         shift = offset - at
         reach = block
         at += block
+
+
+def _ahead(
+    content: bytes, at: int, expected: int, older: Signature, places: dict[bytes, int]
+) -> int:
+    """Where this side has one of the next blocks at the place that is expected of it, or 0. One
+    that the older file has several times says nothing of places."""
+    block = older.block
+    rest = block - expected % block
+    for place in range(at + rest, at + rest + _AHEAD * block, block):
+        # What is beyond the end is short or empty, and no block.
+        if places.get(_strong(content[place : place + block])) == expected + place - at:
+            return place
+    return 0
 
 
 def _next(content: bytes, start: int, block: int, weak: frozenset[int], window: int) -> int:

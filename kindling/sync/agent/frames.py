@@ -96,6 +96,8 @@ class Feature(IntFlag):
     """It knows where a supervisor would be."""
     INFLATE = 2
     """`Data` may be deflated."""
+    HASHES = 4
+    """Its processor has instructions for digests: they cost next to nothing."""
 
 
 class Command(IntEnum):

@@ -15,6 +15,7 @@ from kindling.sync.agent.protocol import encode
 from kindling.sync.protocol import Contents, LinkLostError, Sent, SourceChangedError
 from kindling.sync.transport.channel import Channel, Replies
 from kindling.sync.transport.listing import digest_text
+from kindling.sync.transport.pace import Pace
 from kindling.sync.transport.sending import BIG, Piece, Surroundings, opening, pieces
 from kindling.sync.transport.trouble import CROSSES, error_of
 from kindling.sync.trees.batch import Batch, Chmod, Delete, Move, Operation, Put
@@ -31,17 +32,23 @@ class _CrossingError(Exception):
         self.source = source
 
 
-async def carry(channel: Channel, agent: frames.Welcome, batch: Batch, contents: Contents) -> Sent:
-    """See `Link.apply`. The caller lets no other batch in between."""
+async def carry(
+    channel: Channel, agent: frames.Welcome, batch: Batch, contents: Contents, pace: Pace
+) -> Sent:
+    """See `Link.apply`. The caller lets no other batch in between. `pace` is the link's, and learns
+    from this batch."""
     uid = agent.uid
     began = time.perf_counter()
     operations: Sequence[Operation] = batch.operations
     size = 0
     if operations:
-        around = await _look(channel, agent, operations, contents)
+        around, sizes = await _look(channel, agent, operations, contents, pace)
         try:
             try:
+                sending = time.perf_counter()
                 size += await _send(channel, uid, operations, contents, around)
+                if not around.signatures:
+                    pace.took(sizes, time.perf_counter() - sending)
             except _CrossingError as crossing:
                 rest = _without_moves(operations, crossing.source)
                 size += await _send(channel, uid, rest, contents, replace(around, movable={}))
@@ -57,22 +64,25 @@ async def _look(
     agent: frames.Welcome,
     operations: Sequence[Operation],
     contents: Contents,
-) -> Surroundings:
-    """What the container has of big files, and whether what is to be moved is what it should be."""
+    pace: Pace,
+) -> tuple[Surroundings, list[int]]:
+    """What the container has of big files, and whether what is to be moved is what it should be;
+    and the sizes of all files."""
     moves = {one.source: one.digest for one in operations if isinstance(one, Move)}
     puts = [one for one in operations if isinstance(one, Put)]
     unknown = [one.path for one in puts if one.size is None]
-    sizes = await asyncio.to_thread(_sizes, contents, unknown) if unknown else {}
-    big: list[tuple[str, int]] = []
-    for put in puts:
-        size = sizes.get(put.path, 0) if put.size is None else put.size
-        if size > BIG:
-            big.append((put.path, block_size(size)))
-    return Surroundings(
+    asked = await asyncio.to_thread(_sizes, contents, unknown) if unknown else {}
+    sizes = [asked.get(put.path, 0) if put.size is None else put.size for put in puts]
+    big = [
+        (put.path, block_size(size)) for put, size in zip(puts, sizes, strict=True) if size > BIG
+    ]
+    around = Surroundings(
         await _signatures(channel, big) if big else {},
         await _movable(channel, moves) if moves else {},
         bool(agent.features & frames.Feature.INFLATE),
+        pace,
     )
+    return around, sizes
 
 
 def _sizes(contents: Contents, places: Sequence[str]) -> dict[str, int]:

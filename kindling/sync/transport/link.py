@@ -13,6 +13,7 @@ from kindling.sync.protocol import Contents, LinkLostError, Process, Sent
 from kindling.sync.transport.carrying import carry
 from kindling.sync.transport.channel import Channel
 from kindling.sync.transport.listing import manifest
+from kindling.sync.transport.pace import Pace
 from kindling.sync.transport.running import run
 from kindling.sync.transport.signals import number_of
 from kindling.sync.transport.trouble import (
@@ -41,6 +42,7 @@ class AgentLink:
     def __init__(self, channel: Channel, welcome: frames.Welcome) -> None:
         self._channel = channel
         self._welcome = welcome
+        self._pace = Pace()
         self._batches = asyncio.Lock()
         self._commands = asyncio.Lock()
 
@@ -101,7 +103,7 @@ class AgentLink:
 
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         async with self._batches:
-            return await carry(self._channel, self._welcome, batch, contents)
+            return await carry(self._channel, self._welcome, batch, contents, self._pace)
 
     async def run(
         self,

@@ -18,6 +18,7 @@ from kindling.sync.agent import frames
 from kindling.sync.agent.delta import Match, Signature, difference, literal_size
 from kindling.sync.agent.protocol import CHUNK, compressed, encode
 from kindling.sync.protocol import Contents, SourceChangedError
+from kindling.sync.transport.pace import Pace
 from kindling.sync.trees.batch import (
     Chmod,
     Delete,
@@ -65,11 +66,12 @@ class Piece:
 class Surroundings:
     """What the container was found to have before the batch: sums of older versions of big files,
     the modes of files to be moved that hold what they should, and whether its agent takes contents
-    deflated."""
+    deflated; and what is known of the speed of the way there."""
 
     signatures: Mapping[str, Signature] = field(default_factory=dict[str, Signature])
     movable: Mapping[str, int] = field(default_factory=dict[str, int])
     deflates: bool = False
+    pace: Pace = field(default_factory=Pace)
 
 
 def opening(operations: Sequence[Operation]) -> int:
@@ -164,7 +166,8 @@ def _put(put: Put, contents: Contents, ident: int, around: Surroundings) -> Iter
         if size <= CHUNK:
             yield _small(put, _rest(handle, size), ident, deflate)
         elif older is not None and size <= _WHOLE_MOST:
-            yield from _different(put, _rest(handle, size), ident, older, deflate)
+            search = around.pace.search_most(size)
+            yield from _different(put, _rest(handle, size), ident, older, deflate, search)
         else:
             yield from _streamed(put, handle, size, ident, deflate)
     except OSError as error:
@@ -232,11 +235,11 @@ def _streamed(put: Put, handle: int, size: int, ident: int, deflate: bool) -> It
 
 
 def _different(
-    put: Put, content: bytes, ident: int, older: Signature, deflate: bool
+    put: Put, content: bytes, ident: int, older: Signature, deflate: bool, search_most: int
 ) -> Iterator[bytes]:
     digest = _checked(put, sha256(content).digest())
     path = path_bytes(put.path)
-    parts = difference(content, older)
+    parts = difference(content, older, search_most=search_most)
     if literal_size(parts) > _WORTH * len(content):
         yield encode(frames.Put(ident, path, put.mode, frames.KEEP_TIME, len(content)))
         for at in range(0, len(content), CHUNK):

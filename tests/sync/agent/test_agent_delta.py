@@ -92,6 +92,33 @@ def test_without_searching_blocks_in_place_are_found_still() -> None:
     assert literal_size(pieces) == 1024
 
 
+def test_changes_in_place_are_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = _noise(2 * MB)
+    new = bytearray(old)
+    # As a linker leaves it that finds everything a little farther on: hundreds of addresses.
+    places = range(500, len(old) - 10_000, 5000)
+    for at in places:
+        new[at : at + 4] = b"\0\1\2\3"
+
+    def searched(*_: object) -> int:
+        raise AssertionError("a change in place was searched for")
+
+    monkeypatch.setattr("kindling.sync.agent.delta._next", searched)
+    pieces = difference(bytes(new), signature(old, 1024))
+    assert _restored(old, bytes(new), pieces) == new
+    assert literal_size(pieces) <= 2 * 1024 * len(places)
+
+
+def test_a_block_that_is_there_many_times_is_no_sign_of_a_change_in_place() -> None:
+    """Every fourth block is of zeros, and all behind the first is farther on by a little."""
+    parts = [bytes(1024) if n % 4 == 3 else _noise(1024, n) for n in range(400)]
+    old = b"".join(parts)
+    new = old[:700] + b"a little" + old[700:]
+    pieces = difference(new, signature(old, 1024))
+    assert _restored(old, new, pieces) == new
+    assert literal_size(pieces) < 8 * 1024
+
+
 def test_a_block_of_equal_weak_sums_is_not_taken_for_the_same() -> None:
     old = bytes([1, 0, 0]) + bytes(1021)
     new = bytes([0, 1, 0]) + bytes(1020) + b"\1"

@@ -47,7 +47,7 @@ static void hello(struct frame *f) {
     put_u16(VERSION);
     put_u8(ARCH_ID);
     put_u8((u8)alone);
-    put_u32(CAN_INFLATE | (control_folder ? CAN_CONTROL : 0));
+    put_u32(CAN_INFLATE | (control_folder ? CAN_CONTROL : 0) | (sha_fast ? HASHES_FAST : 0));
     put_u32(BODY_MOST);
     put_u32((u32)getpid());
     put_u32((u32)getuid());
@@ -154,7 +154,7 @@ static __attribute__((noreturn)) void usage(const char *what, const char *word) 
 USED __attribute__((noreturn)) void agent_main(u64 *stack) {
     u64 argc = stack[0];
     char **argv = (char **)(stack + 1);
-    int create = 0, hold = 0;
+    int create = 0, hold = 0, portable = 0;
     environment = argv + argc + 1;
     if (argc < 2) usage("a command is missing", 0);
     if (same(argv[1], "version")) {
@@ -175,6 +175,7 @@ USED __attribute__((noreturn)) void agent_main(u64 *stack) {
             break;
         }
         if (serves && same(argv[at], "--create")) create = 1;
+        else if (serves && same(argv[at], "--portable")) portable = 1;
         else if (!serves && same(argv[at], "--hold")) hold = 1;
         else if (same(argv[at], "--control") && at + 1 < argc) control_folder = argv[++at];
         else usage("unknown option", argv[at]);
@@ -185,6 +186,9 @@ USED __attribute__((noreturn)) void agent_main(u64 *stack) {
     }
     if (at >= argc) usage("a root is needed", 0);
     subtrees = argv + at + 1;
+    char **after = environment;
+    while (*after) after++;
+    sha_fast = !portable && sha_can((const u64 *)(after + 1));
     if (create) make_root(argv[at]);
     long fd = openat(AT_FDCWD, argv[at], O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd < 0) {

@@ -1,9 +1,11 @@
 /* SHA-256 (FIPS 180-4): what hashlib has everywhere, and what kindling.files remembers of files. */
 #ifndef SHA256_H
 #define SHA256_H
-#include "base.h"
+#include "sha_fast.h"
 
 struct sha256 { u32 state[8]; u64 total; u8 block[64]; };
+
+static int sha_fast; /* by instructions of this processor's own? */
 
 static const u32 SHA_K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -52,6 +54,11 @@ static void sha_block(struct sha256 *s, const u8 *p) {
     for (int i = 0; i < 8; i++) s->state[i] += v[i];
 }
 
+static void sha_blocks(struct sha256 *s, const u8 *p, u64 n) {
+    if (sha_fast) sha_fast_blocks(s->state, p, n, SHA_K);
+    else for (; n; n--, p += 64) sha_block(s, p);
+}
+
 static void sha_add(struct sha256 *s, const u8 *p, u64 n) {
     u64 held = s->total & 63;
     s->total += n;
@@ -59,12 +66,12 @@ static void sha_add(struct sha256 *s, const u8 *p, u64 n) {
         u64 take = 64 - held < n ? 64 - held : n;
         memcpy(s->block + held, p, take);
         if (held + take < 64) return;
-        sha_block(s, s->block);
+        sha_blocks(s, s->block, 1);
         p += take;
         n -= take;
     }
-    for (; n >= 64; p += 64, n -= 64) sha_block(s, p);
-    memcpy(s->block, p, n);
+    sha_blocks(s, p, n / 64);
+    memcpy(s->block, p + n / 64 * 64, n % 64);
 }
 
 static void sha_end(struct sha256 *s, u8 digest[32]) {
@@ -72,12 +79,12 @@ static void sha_end(struct sha256 *s, u8 digest[32]) {
     s->block[held++] = 0x80;
     if (held > 56) {
         memset(s->block + held, 0, 64 - held);
-        sha_block(s, s->block);
+        sha_blocks(s, s->block, 1);
         held = 0;
     }
     memset(s->block + held, 0, 56 - held);
     for (int i = 0; i < 8; i++) s->block[56 + i] = (u8)(bits >> (56 - 8 * i));
-    sha_block(s, s->block);
+    sha_blocks(s, s->block, 1);
     for (int i = 0; i < 32; i++) digest[i] = (u8)(s->state[i / 4] >> (24 - 8 * (i % 4)));
 }
 

@@ -239,8 +239,13 @@ static void sums_request(struct frame *f) {
         if (held) {
             struct sha256 strong;
             u8 digest[32];
-            u32 plain = 0, weighted = 0;
-            for (u32 i = 0; i < held; i++) weighted += plain += block[i];
+            u32 plain = 0, weighted = 0, i = 0;
+            for (; i + 4 <= held; i += 4) { /* four at a time, which need not wait for each other */
+                u32 a = block[i], b = block[i + 1], c = block[i + 2], d = block[i + 3];
+                weighted += 4 * (plain + a) + 3 * b + 2 * c + d;
+                plain += a + b + c + d;
+            }
+            for (; i < held; i++) weighted += plain += block[i];
             sha_begin(&strong);
             sha_add(&strong, block, held);
             sha_end(&strong, digest);

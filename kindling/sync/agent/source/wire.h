@@ -5,7 +5,7 @@
 
 enum { VERSION = 1, HEADER = 12, BODY_MOST = 1 << 20, PATH_MOST = 4095 };
 /* Flags of a frame, and what WELCOME says that the agent can do. */
-enum { OWN_FLAG = 1, DEFLATED = 0x80, CAN_CONTROL = 1, CAN_INFLATE = 2 };
+enum { OWN_FLAG = 1, DEFLATED = 0x80, CAN_CONTROL = 1, CAN_INFLATE = 2, HASHES_FAST = 4 };
 #define MAGIC 0x4c444e4bu /* "KNDL" */
 
 enum {
