@@ -56,6 +56,8 @@ class Crew:
     ) -> None:
         self.order = order
         self.hold: Hold | None = None
+        self._returned: Hold | None = None
+        """What is to be given back before the workload is taken anew."""
         self.fleet = fleet
         self.service = service
         self.deaths = Deaths(service, tell, clock)
@@ -106,11 +108,26 @@ class Crew:
         async with self.fleet.attended:
             self._check()
             # An engagement that failed has taken it already: what it is now is no way back.
-            if self.hold is None:
-                self.hold = await self._take(self.strategy)
+            await self.held()
             await self.reach(first=True)
         await self.settle_signal()
         self.engaged.set()
+
+    async def held(self) -> Hold:
+        """The workload as the strategy needs it, taken where it is not yet (again). For whoever has
+        `fleet.attended`."""
+        self._check()
+        if self._returned is not None:
+            await self._returned.release(fresh=False)
+            self._returned = None
+        if self.hold is None:
+            self.hold = await self._take(self.strategy)
+        return self.hold
+
+    @property
+    def last(self) -> Hold | None:
+        """What the session has to give back at its end."""
+        return self.hold or self._returned
 
     async def reach(self, *, first: bool = False) -> None:
         """Wait until the containers that are to come are there, and hold what they should. Those
@@ -327,13 +344,13 @@ class Crew:
             fallback=None,
             says=f"supervise and restart ({why})",
         )
-        hold = self._held()
         self.fleet.renewed.set()
         async with self.fleet.attended:
             self._check()
             await self.fleet.close()
-            await hold.release(fresh=False)
-            self.hold = await self._take(self.strategy)
+            # A hold that was given back is followed no more, also where no other can be had.
+            self._returned, self.hold = self._held(), None
+            await self.held()
             await self.reach()
 
     def _state(self) -> frozenset[str]:

@@ -258,7 +258,7 @@ class SyncSession:
                 if not restore:
                     await self._crew.deaths.settled()
                 await self._crew.close()
-                hold = self._crew.hold
+                hold = self._crew.last
         if hold is None:
             self._released = Released("Nothing was changed")
         elif not restore:
