@@ -100,7 +100,11 @@ class SyncExecutor:
             output = await live.output()
         except BaseException:
             # Also when it is cut off: what was touched is put back before anything else happens.
-            await asyncio.shield(session.stop())
+            try:
+                await asyncio.shield(session.stop())
+            except KindlingError as error:
+                # What went wrong first is what is to be known; the record is there for this.
+                live.tell(_left_over(workload, error))
             raise
         return Succeeded(output, live=live)
 
@@ -295,6 +299,17 @@ def _failed(answer: Answer) -> Failed | None:
 
 def _failure(error: KindlingError) -> Failure:
     return Failure(FailureKind.CLUSTER, error.message, tuple(error.details), error.hint)
+
+
+def _left_over(workload: ObjectRef, error: KindlingError) -> Notice:
+    from kindling.sync.notices import Remark
+
+    return Remark(
+        f"{workload} could not be put back: {error.message}",
+        True,
+        error.details,
+        error.hint or "Its record is kept: `kindling sync --restore` tries again.",
+    )
 
 
 def _built(job: Job, spec: SyncSpec) -> dict[str, str]:
