@@ -20,6 +20,7 @@ from kindling.sync.session.beginning import Beginning
 from kindling.sync.session.fleet import Fleet, Member, patiently
 from kindling.sync.session.order import Order, Outcome
 from kindling.sync.session.replica import Wanted
+from kindling.sync.session.retrying import patiently_begun
 from kindling.sync.session.serving import Served, Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task, carried_of, outcome_of, slowest, unsteady_of
@@ -105,13 +106,16 @@ class Crew:
 
     async def engage(self) -> None:
         """Take the workload, and bring all to every container that there is."""
+        await patiently_begun(self._engage, self._clock, self._tell)
+        self.engaged.set()
+
+    async def _engage(self) -> None:
         async with self.fleet.attended:
             self._check()
             # An engagement that failed has taken it already: what it is now is no way back.
             await self.held()
             await self.reach(first=True)
         await self.settle_signal()
-        self.engaged.set()
 
     async def held(self) -> Hold:
         """The workload as the strategy needs it, taken where it is not yet (again). For whoever has
