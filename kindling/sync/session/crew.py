@@ -200,6 +200,9 @@ class Crew:
             return False
         if not await self.service.bring(served, places, least=lean):
             member.tries += 1
+            if served.brought and self.engaged.is_set():
+                # What does not fit keeps the rest from no effect.
+                await self.service.act(served)
             return False
         if not served.fresh:
             # Somebody else has done it meanwhile.
@@ -288,8 +291,10 @@ class Crew:
                 # Whoever catches it up may have been quicker, and has run them then.
                 late = task.commands if served.brought else ()
                 served.commands = needed if served.fresh else late
-        await asyncio.gather(*map(self._rest, there))
-        await self._consider(there)
+        # What does not fit keeps the rest from no effect.
+        partly = [one for one in all_served if one.member.full and one.brought]
+        await asyncio.gather(*map(self._rest, there), *map(self.service.act, partly))
+        await self._consider([*there, *partly])
         await self.settle_signal()
         for one in self.fleet.behind:
             self.fleet.leave_behind(one, "connection lost", one.problem)

@@ -73,7 +73,8 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
     """The error that the refusals of one request stand for; the first decides. `name` is the
     container's, `uid` the user that the agent runs as."""
     first = refused[0]
-    place = "/" + shown(first.path.decode("utf-8", "surrogateescape"))
+    path = first.path.decode("utf-8", "surrogateescape")
+    place = "/" + shown(path)
     more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
     message = f"Cannot change `{place}`{more} in {name}: {text_of(first.errno)}"
     if first.errno in _CHANGED:
@@ -81,7 +82,7 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
             message, details=["Its files changed while they were synced"], transient=True
         )
     if first.errno in FULL:
-        return NoRoomError(message, hint=hint(first.errno, place, uid))
+        return NoRoomError(message, hint=hint(first.errno, place, uid), place=path)
     if advice := hint(first.errno, place, uid):
         return CannotCarryError(message, hint=advice)
     return ClusterError(message, details=[first.what] if first.what else [])

@@ -85,6 +85,7 @@ class FolderLink:
 
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         await self._pod.before_apply(self)
+        self._pod.fit(batch)
         return await self._inner.apply(batch, contents)
 
     async def run(
@@ -152,6 +153,8 @@ class Pod:
     """So many of the next batches break the connection."""
     closed: bool = False
     full: bool = False
+    room: int | None = None
+    """So many bytes may be put by one batch."""
     trees: int = 0
     """How often its tree was read."""
     links: list[FolderLink] = field(default_factory=list)
@@ -167,6 +170,13 @@ class Pod:
             raise NoRoomError(f"{self.container}: the disk is full", hint="Make room.")
         if self.closed:
             raise CannotCarryError(f"{self.container}: it is a read-only file system")
+
+    def fit(self, batch: Batch) -> None:
+        left = self.room
+        for one in batch.puts if left is not None else ():
+            left = (left or 0) - (one.size or 0)
+            if left < 0:
+                raise NoRoomError(f"Cannot change `/{one.path}`: the disk is full", place=one.path)
 
     async def restart(self) -> Status:
         self.restarts += 1
