@@ -149,6 +149,14 @@ class Link(Protocol):
         """
         ...
 
+    async def try_out(self, place: str) -> None:
+        """Find out whether a file may be put at the place, where its folder is there; nothing
+        becomes visible.
+
+        Raises: CannotCarryError: It may not.
+        """
+        ...
+
     async def run(
         self,
         argv: Sequence[str],

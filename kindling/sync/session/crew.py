@@ -10,7 +10,7 @@ from kindling.errors import ClusterError, ExecutionError
 from kindling.lang.declared import FallBackOn, RunStep
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Acted, Reached, Remark, Tell
-from kindling.sync.protocol import Clock
+from kindling.sync.protocol import CannotCarryError, Clock
 from kindling.sync.rules.decision import Carry, decide
 from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Strategy
@@ -67,6 +67,8 @@ class Crew:
         self.owed: tuple[RunStep, ...] = ()
         """Commands that failed, and run again with the next change."""
         self.engaged = asyncio.Event()
+        self._closed = False
+        """It was told that files may not be put into a destination."""
         self._unsteady = False
         """A file was left out that did not stop changing."""
         self._argv = beginning.argv
@@ -207,6 +209,8 @@ class Crew:
         if not served.fresh:
             # Somebody else has done it meanwhile.
             return True
+        if not (served.brought or self.engaged.is_set() or lean or await self._open(member)):
+            return False
         link = member.replica.link
         size, files = served.brought.size, self._files() if places is None else len(places)
         seconds = self._clock.monotonic() - began
@@ -227,6 +231,28 @@ class Crew:
                 return True
             await self.service.act(served)
             await self._consider([served])
+        return True
+
+    async def _open(self, member: Member) -> bool:
+        """Could what is saved later be brought? Where nothing differs at the beginning, nobody has
+        seen that by then."""
+        try:
+            async with member.replica.lock:
+                await member.replica.try_out(self.wanted())
+        except CannotCarryError as problem:
+            if self.builds:
+                # All that will ever be brought goes to that one place.
+                member.hopeless = member.behind = True
+                member.problem, member.error = problem.message, problem
+                return False
+            if not self._closed:
+                self._closed = True
+                self._tell(Remark(problem.message, warning=True, hint=problem.hint))
+        except ClusterError as problem:
+            member.behind = True
+            member.problem, member.error = problem.message, problem
+            member.tries += 1
+            return False
         return True
 
     @property

@@ -35,7 +35,7 @@ from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.routes import Routes, Through
 from kindling.sync.trees.batch import Batch
 from kindling.sync.trees.difference import difference
-from kindling.sync.trees.manifest import Entry, Refused, TreeManifest
+from kindling.sync.trees.manifest import Entry, Kind, Refused, TreeManifest
 
 __all__ = ["Brought", "Connect", "Replica", "Wanted"]
 
@@ -165,6 +165,14 @@ class Replica:
     async def bring(self, wanted: Wanted, places: Sequence[str]) -> Brought:
         """Make these places equal, by what is known of the container."""
         return await self._persistently(wanted, places, read=self.known is None, least=False)
+
+    async def try_out(self, wanted: Wanted) -> None:
+        """Find out whether what is wanted could be put in its places.
+
+        Raises: CannotCarryError: One of them could not.
+        """
+        for place in _firsts(wanted):
+            await (await self.linked()).try_out(self.routes.real(place))
 
     async def lost(self) -> None:
         """Forget the link and what was known by it."""
@@ -307,6 +315,18 @@ def _too_big(batch: Batch, place: str) -> set[str]:
 
 def _none(path: str) -> bool:  # noqa: ARG001
     return False
+
+
+def _firsts(wanted: Wanted) -> tuple[str, ...]:
+    """A file of each destination, the one that lies least deep."""
+    files = [path for path, one in wanted.tree.entries.items() if one.kind is Kind.FILE]
+    files.sort(key=lambda path: (path.count("/"), path))
+    found: dict[str, str] = {}
+    for top in wanted.tops:
+        below = (path for path in files if not top or path == top or path.startswith(top + "/"))
+        if (first := next(below, None)) is not None:
+            found[top] = first
+    return tuple(dict.fromkeys(found.values()))
 
 
 def _tops(wanted: Wanted) -> tuple[str, ...]:

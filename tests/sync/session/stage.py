@@ -88,6 +88,11 @@ class FolderLink:
         self._pod.fit(batch)
         return await self._inner.apply(batch, contents)
 
+    async def try_out(self, place: str) -> None:
+        if self._pod.foreign:
+            raise CannotCarryError(f"Cannot change `/{place}`: permission denied", hint="--chown")
+        await self._inner.try_out(place)
+
     async def run(
         self,
         argv: Sequence[str],
@@ -152,6 +157,8 @@ class Pod:
     cuts: int = 0
     """So many of the next batches break the connection."""
     closed: bool = False
+    foreign: bool = False
+    """Its files are another user's."""
     full: bool = False
     room: int | None = None
     """So many bytes may be put by one batch."""

@@ -12,13 +12,13 @@ from kindling.errors import ExecutionError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import UnreachableError
 from kindling.sync.notices import Reached, Remark
-from kindling.sync.protocol import Container, LinkLostError
+from kindling.sync.protocol import CannotCarryError, Container, LinkLostError
 from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.session import crew
 from kindling.sync.template.session import SESSION_ANNOTATION
 from kindling.testing.processes import Call, Program
-from tests.sync.session.stage import FolderLink, RealClock, Stage, running
+from tests.sync.session.stage import FolderLink, Pod, RealClock, Stage, running
 
 OWN = Overrides(build_cmd="make", build_output="bin/server")
 
@@ -212,3 +212,43 @@ async def test_a_beginning_is_given_up_after_a_while_with_nothing_touched(
     assert not stage.cluster.objects("ConfigMap")
     said = [one for one in stage.told(Remark) if "tried again for 30 s" in one.text]
     assert len(said) == 1
+
+
+async def test_a_program_that_no_build_could_replace_is_told_when_the_session_begins(
+    stage: Stage,
+) -> None:
+    """The image has just what the build makes, so that nothing is to be brought before a save."""
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "srv").mkdir()
+        (pod.root / "srv/server").write_text("built")
+        (pod.root / "srv/server").chmod(0o755)
+        pod.foreign = True
+
+    stage.argv, stage.prepare = ("/srv/server",), prepare
+    stage.write("main.go", "x")
+    _builds(stage)
+    stage.deploy()
+    before = _workload(stage)
+    session = stage.session(overrides=OWN)
+    with pytest.raises(CannotCarryError, match="`/srv/server`: permission denied") as caught:
+        await session.start()
+    assert caught.value.hint
+    await session.stop()
+    assert _workload(stage) == before
+
+
+async def test_files_that_may_not_be_changed_are_told_when_the_session_begins(
+    stage: Stage,
+) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "app").mkdir()
+        (pod.root / "app/a.py").write_text("x\n")
+        pod.foreign = True
+
+    stage.prepare = prepare
+    stage.write("a.py")
+    stage.deploy(2)
+    async with running(stage, stage.session()):
+        (said,) = [one for one in stage.told(Remark) if "permission denied" in one.text]
+        assert (said.warning, said.hint) == (True, "--chown")
