@@ -141,8 +141,11 @@ async def _planned(
             order.context, order.steps, exclude=order.exclude, leaves=strategy.leaves
         )
     place: str | None = None
-    if not strategy.carries_sources and link is not None:
-        place = await landing_place(detection, strategy, seen, destination_of(source), link)
+    if not strategy.carries_sources:
+        if link is not None:
+            place = await landing_place(detection, strategy, seen, destination_of(source), link)
+        elif strategy.place is not None and strategy.place.path.startswith("/"):
+            place = seen.absolute(strategy.place.path).strip("/")
     patch = strategy.patches or bool(writable) or link is None
     linked = None
     if link is not None:

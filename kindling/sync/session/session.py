@@ -150,8 +150,9 @@ class SyncSession:
         source = self._source = Sourced(began.source, mirror=order.mirror)
         crew = self._crew = self._gather(began, source)
         remotes = order.destination or ", ".join(_remotes(began))
-        if strategy.frontend is not None and began.place is not None:
-            # A web server takes its files from where it is told to, whatever was asked for.
+        if not strategy.carries_sources and began.place is not None:
+            # What was built goes to where the program is, or a web server takes its files from,
+            # whatever was asked for.
             remotes = f"/{began.place}"
         told = lines(strategy, source=order.source, destination=remotes)
         runtime, how, watching = told

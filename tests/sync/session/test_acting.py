@@ -295,6 +295,7 @@ async def test_what_was_built_goes_over_the_program_and_the_sources_stay_here(
     _building(stage, lambda: (stage.source / "main.go").read_text())
     stage.deploy(2)
     async with running(stage, stage.session(overrides=OWN)) as session:
+        assert stage.told(Found)[0].watching == "Watching . -> /srv/server"
         for pod in stage.current:
             assert (pod.root / "srv/server").read_text() == "one"
             assert (pod.root / "srv/server").stat().st_mode & 0o111 == 0o111

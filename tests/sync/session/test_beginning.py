@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from kindling.lang.declared import SyncStep
 from kindling.sync.notices import Notice
 from kindling.sync.protocol import CannotCarryError, Container, Link
 from kindling.sync.rules.landing import Context
+from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.session.beginning import begin, present
 from kindling.sync.session.order import Order
 from kindling.testing.clock import FakeClock
@@ -57,3 +59,24 @@ async def test_a_paused_deployment_can_be_synced_unless_its_template_has_to_be_c
 
     with pytest.raises(ClusterError, match="the pods with the agent in them would not come"):
         await begin(order, cluster, without_shell, FakeClock(), told.append)
+
+
+async def test_where_a_program_lies_is_known_by_its_command_where_nothing_can_be_read(
+    tmp_path: Path,
+) -> None:
+    """An image without a shell, such as those of controllers."""
+    cluster = FakeCluster()
+    manifest = deployment()
+    (own,) = manifest["spec"]["template"]["spec"]["containers"]
+    own.update({"command": ["/bin/manager", "--leader-elect"], "args": []})
+    cluster.put(manifest)
+    Controller(cluster).settle()
+    (tmp_path / "main.go").write_text("package main\n")
+
+    async def without_shell(container: Container) -> Link:
+        raise CannotCarryError(f"{container} has no shell")
+
+    overrides = Overrides(build_cmd="make", build_output="manager")
+    order = replace(ordered(cluster, tmp_path), overrides=overrides)
+    begun = await begin(order, cluster, without_shell, FakeClock(), lambda _: None)
+    assert begun.place == "bin/manager"
