@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from kindling.errors import ClusterError
 from kindling.lang.declared import SyncStep
-from kindling.sync.notices import Notice
+from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import CannotCarryError, Container, Link
 from kindling.sync.rules.landing import Context
 from kindling.sync.runtimes.plan import Overrides
@@ -80,3 +82,45 @@ async def test_where_a_program_lies_is_known_by_its_command_where_nothing_can_be
     order = replace(ordered(cluster, tmp_path), overrides=overrides)
     begun = await begin(order, cluster, without_shell, FakeClock(), lambda _: None)
     assert begun.place == "bin/manager"
+
+
+def crashing(cluster: FakeCluster, restarts: int) -> str:
+    """Let the one pod crash; its name."""
+    (pod,) = (copy.deepcopy(dict(one)) for one in cluster.objects("Pod"))
+    (status,) = pod["status"]["containerStatuses"]
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}}
+    last = {"terminated": {"exitCode": 3, "reason": "Error"}}
+    status.update(state=state, lastState=last, restartCount=restarts)
+    pod["status"]["conditions"] = []
+    cluster.put(pod)
+    return str(pod["metadata"]["name"])
+
+
+@pytest.mark.parametrize(("restarts", "within"), [(2, 130), (7, 10)])
+async def test_a_container_that_only_crashes_is_named_with_its_log_and_not_waited_for_in_vain(
+    tmp_path: Path, restarts: int, within: float
+) -> None:
+    cluster, clock, told = FakeCluster(), FakeClock(), list[Notice]()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+    pod = crashing(cluster, restarts)
+
+    async def never(container: Container) -> Link:
+        raise AssertionError(container)
+
+    begun = asyncio.ensure_future(
+        begin(ordered(cluster, tmp_path), cluster, never, clock, told.append)
+    )
+    while not begun.done():
+        await asyncio.sleep(0.001)
+        if clock.sleepers:
+            await clock.advance(0.5 if within < 100 else 5)
+        assert clock.monotonic() < within
+    with pytest.raises(ClusterError, match="No container of") as caught:
+        begun.result()
+    (said,) = told
+    assert isinstance(said, Remark)
+    logs = f"`kubectl logs {pod} -c app -n default --previous`"
+    assert said.hint == f"{logs} may say why it does not."
+    assert "CrashLoopBackOff" in said.details[0]
+    assert caught.value.hint.endswith(f"{logs} may say why.")
