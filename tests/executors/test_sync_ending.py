@@ -14,10 +14,12 @@ from kindling.executors.sync import SyncExecutor
 from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, SyncSpec
+from kindling.kube.errors import NotFoundError
 from kindling.lang.declared import SyncStep
 from kindling.sync.notices import Notice, Released
 from kindling.sync.rules.failures import Action
 from kindling.sync.session.order import Order, Outcome, Report
+from kindling.testing.cluster import FakeCluster
 from kindling.testing.jobs import JobWorld
 
 WEB = ObjectRef("apps/v1", "Deployment", "web", "default")
@@ -83,3 +85,14 @@ async def test_one_that_is_cut_off_is_cut_off(tmp_path: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert "could not be put back: it still does not answer" in world.lines.text
+
+
+async def test_what_a_session_builds_goes_with_it(tmp_path: Path) -> None:
+    """What a killed one has left, too; here the session ends at its start: nothing is deployed."""
+    world = JobWorld(tmp_path, api=FakeCluster())
+    left = tmp_path / ".kindling/sync/scratch/web"
+    left.mkdir(parents=True)
+    _, job = begun(world, Session(None))
+    with pytest.raises(NotFoundError):
+        await SyncExecutor().run(job)
+    assert list(left.parent.iterdir()) == []
