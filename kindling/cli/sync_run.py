@@ -228,7 +228,7 @@ class _Run:
                 return await self._once()
             whole = begun and await self._follow(wish)
         except BaseException:
-            await self._stop()
+            await self._stop_after_trouble()
             raise
         if not begun:
             self.face.interrupted()
@@ -390,6 +390,13 @@ class _Run:
         if released != _NOTHING:
             self.face.tell(released)
         return 0 if released.exact else 1
+
+    async def _stop_after_trouble(self) -> None:
+        """What went wrong first is what the session ends with; what goes wrong now is told."""
+        try:
+            await self._stop()
+        except KindlingError as error:
+            self.face.tell(Remark(error.message, True, error.details, error.hint))
 
     def _decide(self) -> Decide:
         from kindling.cli.sync_restore import Wish, decide_by

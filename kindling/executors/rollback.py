@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
 from kindling.executors.protocol import Failed, Job, Observation, Outcome, Succeeded
@@ -86,11 +85,13 @@ async def put_back(job: Job, workload: ObjectRef | None) -> tuple[Failure | None
             clock=job.world.clock,
             tell=tell,
             only=ref,
-            living=any(one.holder.pid == os.getpid() for one in left),
+            living=True,
         )
         for attempt in attempts:
             if attempt.record.cluster != uid:
                 job.log(f"a session on another cluster is left alone: {ref}", "kindling")
+            elif attempt.lives:
+                job.log(f"{ref} is left alone: {attempt.problem}", "kindling")
             elif attempt.released is None:
                 return _refused(ref, attempt), digest
             else:
@@ -115,7 +116,7 @@ async def _left(job: Job, workload: ObjectRef | None) -> tuple[Record, ...]:
     folder = records_folder(job)
     if not folder.is_dir():
         return ()
-    from kindling.sync.workload.liveness import Life, life_of
+    from kindling.sync.workload.liveness import Life, is_here, life_of
     from kindling.sync.workload.records import Records
 
     kept = await asyncio.to_thread(Records(folder).all)
@@ -125,10 +126,7 @@ async def _left(job: Job, workload: ObjectRef | None) -> tuple[Record, ...]:
         record
         for record in kept.records
         if _is_of(record, workload, job.node.resource)
-        and (
-            record.holder.pid == os.getpid()
-            or life_of(record.holder, record.session) is not Life.ALIVE
-        )
+        and (is_here(record.holder) or life_of(record.holder, record.session) is not Life.ALIVE)
     )
 
 

@@ -88,7 +88,7 @@ class SyncExecutor:
             return Succeeded(Output(_digest_of(sorted(_built(job, spec).items()))))
         workload = workload_of(job, spec)
         live = _Syncing(job, spec)
-        session = await self._session(job, _order(job, spec, workload), live.tell)
+        session = await self._session(job, _order(job, spec, workload), live)
         live.use(session)
         try:
             await session.start()
@@ -100,7 +100,12 @@ class SyncExecutor:
             output = await live.output()
         except BaseException:
             # Also when it is cut off: what was touched is put back before anything else happens.
-            await asyncio.shield(session.stop())
+            try:
+                await asyncio.shield(session.stop())
+            except KindlingError as error:
+                # What went wrong first is what is to be known; the record is there for this.
+                live.tell(_left_over(workload, error))
+            await live.tidy()
             raise
         return Succeeded(output, live=live)
 
@@ -118,26 +123,27 @@ class SyncExecutor:
         failure, _ = await put_back(job, spec.workload)
         return () if failure is None else (failure.summary,)
 
-    async def _session(self, job: Job, order: Order, tell: Callable[[Notice], None]) -> SessionLike:
+    async def _session(self, job: Job, order: Order, live: _Syncing) -> SessionLike:
         if self._make is not None:
-            return self._make(job, order, tell)
+            return self._make(job, order, live.tell)
         from kindling.build.imageconfig import ImageConfigs
         from kindling.sync.session.session import SyncSession
         from kindling.sync.workload.records import Records
+        from kindling.sync.workload.scratch import make_scratch
 
         folder = records_folder(job)
-        scratch = folder / "scratch" / job.node.name.replace("/", "_")
-        scratch.mkdir(parents=True, exist_ok=True)
         cluster = await job.world.cluster()
         announced = (await cluster.facts()).registry
         hosts = announced.from_here if announced else str
+        scratch = await asyncio.to_thread(make_scratch, folder / "scratch", job.node.name)
+        live.scratch = scratch
         return SyncSession(
             order,
             cluster=cluster,
             records=Records(folder),
             processes=_Programs(job.world.processes),
             clock=job.world.clock,
-            tell=tell,
+            tell=live.tell,
             folder=scratch,
             # The engine is the world's, which closes it.
             images=ImageConfigs(job.world.containers, hosts=hosts),
@@ -156,6 +162,8 @@ class _Syncing:
         self._session: SessionLike | None = None
         self._turn = asyncio.Lock()
         self._last: dict[str, Any] = {}
+        self.scratch: Path | None = None
+        """Where it builds; gone with it."""
 
     def use(self, session: SessionLike) -> None:
         """The session it is about."""
@@ -210,8 +218,18 @@ class _Syncing:
 
         await self._of().follow(told)
 
+    async def tidy(self) -> None:
+        """Remove what it has built."""
+        from kindling.sync.workload.scratch import remove_scratch
+
+        if self.scratch is not None:
+            await asyncio.to_thread(remove_scratch, self.scratch)
+
     async def close(self) -> None:
-        released = await self._of().stop()
+        try:
+            released = await self._of().stop()
+        finally:
+            await self.tidy()
         for line in lines_of(released):
             self._log(line, "kindling")
 
@@ -295,6 +313,17 @@ def _failed(answer: Answer) -> Failed | None:
 
 def _failure(error: KindlingError) -> Failure:
     return Failure(FailureKind.CLUSTER, error.message, tuple(error.details), error.hint)
+
+
+def _left_over(workload: ObjectRef, error: KindlingError) -> Notice:
+    from kindling.sync.notices import Remark
+
+    return Remark(
+        f"{workload} could not be put back: {error.message}",
+        True,
+        error.details,
+        error.hint or "Its record is kept: `kindling sync --restore` tries again.",
+    )
 
 
 def _built(job: Job, spec: SyncSpec) -> dict[str, str]:

@@ -11,7 +11,7 @@ in `kindling.testing`, runs the real agent in a folder of this machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -50,7 +50,13 @@ class CannotCarryError(ClusterError):
 
 class NoRoomError(CannotCarryError):
     """The container's disk is full: it does not work before somebody makes room, which may be
-    whoever saves files."""
+    whoever saves files. `place` is what did not fit; empty where that is not known."""
+
+    def __init__(
+        self, message: str, *, details: Iterable[str] = (), hint: str = "", place: str = ""
+    ) -> None:
+        super().__init__(message, details=details, hint=hint)
+        self.place = place
 
 
 class SourceChangedError(Exception):
@@ -140,6 +146,14 @@ class Link(Protocol):
         whole, nothing that was not yet visible becomes so.
 
         Raises: SourceChangedError: A file is not what the batch says; nothing was made visible.
+        """
+        ...
+
+    async def try_out(self, place: str) -> None:
+        """Find out whether a file may be put at the place, where its folder is there; nothing
+        becomes visible.
+
+        Raises: CannotCarryError: It may not.
         """
         ...
 

@@ -24,6 +24,8 @@ class Session:
     """A session that goes wrong in `fails`, and notes what is asked of it."""
 
     fails = ""
+    stays = ""
+    """Why it cannot be put back."""
     settled = False
     asked: tuple[str, ...] = ()
 
@@ -49,6 +51,8 @@ class Session:
     async def stop(self, *, restore: bool = True, **more: Any) -> Released:
         del more
         self._do("stop" if restore else "leave")
+        if Session.stays:
+            raise ClusterError(Session.stays)
         return Released("deployment/web is as it was before")
 
     def roots(self) -> tuple[WatchRoot, ...]:
@@ -118,3 +122,17 @@ def test_what_goes_wrong_is_told_and_what_was_taken_is_put_back(
     assert tuple(one for one in session.asked if fails != "follow" or one != "changed") == asked
     assert done.code == (1 if fails else 0)
     assert ("the API server went away" in done.err) is bool(fails)
+
+
+@pytest.mark.parametrize("fails", ["start", "follow"])
+def test_what_went_wrong_first_is_told_where_nothing_can_be_put_back_either(
+    kindling: Kindling, session: type[Session], monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    monkeypatch.setattr(session, "fails", fails)
+    monkeypatch.setattr(session, "stays", "it still does not answer")
+    done = kindling("sync", "web")
+    assert done.code == 1
+    assert "the API server went away" in done.err
+    assert "it still does not answer" not in done.err
+    assert "could not be put back: it still does not answer" in done.out
+    assert "kindling sync --restore -d deployment/web -n default" in done.out

@@ -16,7 +16,7 @@ from kindling.graph.node import Kind
 from kindling.graph.outcome import Output
 from kindling.graph.spec import ObjectRef, RollbackSpec
 from kindling.sync.template.session import SESSION_ANNOTATION
-from kindling.sync.workload.liveness import here
+from kindling.sync.workload.liveness import Holder, here
 from kindling.sync.workload.records import Records
 from kindling.sync.workload.taking import take
 from kindling.testing.cluster import FakeCluster
@@ -80,6 +80,39 @@ async def test_what_a_killed_session_left_is_put_back(world: JobWorld) -> None:
     assert json.dumps(live["spec"]["template"], sort_keys=True) == before
     assert SESSION_ANNOTATION not in (live["metadata"].get("annotations") or {})
     assert (await executor.observe(job(world), outcome.output)).same
+
+
+async def held_from(world: JobWorld, holder: Holder) -> dict[str, Any]:
+    """A workload that a session of `holder` has; how it is then."""
+    assert isinstance(world.api, FakeCluster)
+    await left_behind(world)
+    records = Records(world.state_dir / "sync")
+    record = records.get("s1")
+    assert record is not None
+    records.save(replace(record, holder=holder))
+    return dict(await world.api.get(WEB))
+
+
+async def test_a_session_of_a_container_with_the_same_process_number_is_left_alone(
+    world: JobWorld,
+) -> None:
+    """It shares the project's folder, and runs."""
+    theirs = replace(here(), host="devbox", space="pid:[1]")
+    held = await held_from(world, theirs)
+    outcome = await RollbackExecutor().run(job(world))
+    assert outcome == Succeeded(NOTHING)
+    assert await (await world.cluster()).get(WEB) == held
+    assert Records(world.state_dir / "sync").get("s1") is not None
+    assert "is left alone: it runs on devbox" in world.lines.text
+
+
+async def test_a_session_of_this_very_process_ends_when_it_is_rolled_back(world: JobWorld) -> None:
+    held = await held_from(world, here())
+    outcome = await RollbackExecutor().run(job(world))
+    assert isinstance(outcome, Succeeded), outcome
+    live = await (await world.cluster()).get(WEB)
+    assert live["spec"]["template"] != held["spec"]["template"]
+    assert Records(world.state_dir / "sync").get("s1") is None
 
 
 async def test_another_workload_is_no_business_of_it(world: JobWorld) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from posixpath import basename
 
 __all__ = [
     "Frontend",
@@ -25,6 +26,9 @@ _LOCKS = (
     ("bun.lockb", "bun"),
     ("package-lock.json", "npm"),
 )
+
+_LOCKS_OF_NPM = frozenset(("package-lock.json", "npm-shrinkwrap.json"))
+_NO_LOCK = "--no-package-lock"
 
 _CONFIGURATIONS = (
     ("vite.config.", "dist"),
@@ -61,15 +65,18 @@ def _package(files: Mapping[str, str]) -> dict[str, object]:
 def frontend(files: Mapping[str, str], folders: Collection[str] = ()) -> Frontend | None:
     """The build of a source folder, or None if its package.json has no script `build`.
 
-    `files` are texts by path, `folders` the names of folders beside them.
+    `files` are texts by path, `folders` the names of folders beside them. A lock file in a folder
+    above, as where the folder is one of several packages, is among `files` as `../` and its name.
     """
     scripts = _package(files).get("scripts")
     if not isinstance(scripts, dict) or not scripts.get("build"):
         return None
     manager = package_manager(files)
-    commands: list[tuple[str, ...]] = (
-        [(manager, "install")] if "node_modules" not in folders else []
-    )
+    commands: list[tuple[str, ...]] = []
+    if "node_modules" not in folders:
+        # A project without a lock file does not get one from us.
+        locked = manager != "npm" or any(basename(path) in _LOCKS_OF_NPM for path in files)
+        commands.append((manager, "install") if locked else (manager, "install", _NO_LOCK))
     commands.append((manager, "run", "build"))
     output = output_folder(files, folders)
     instead = tuple(name for name in _USUAL if name != output)

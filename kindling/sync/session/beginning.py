@@ -20,6 +20,7 @@ from kindling.graph.steps import RestartContainer
 from kindling.kube.errors import ForbiddenError, NotFoundError
 from kindling.kube.protocol import Cluster, Object, PodSource
 from kindling.objects.identity import display_name
+from kindling.objects.pods import Trouble
 from kindling.sync.notices import Remark, Tell
 from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
@@ -42,6 +43,8 @@ Images = Callable[[str], Awaitable[ImageConfig | None]]
 _LOOK_AGAIN = 0.5
 _PATIENCE = 120.0
 _SAY_AFTER = 3.0
+_OFTEN = 5
+"""After so many crashes a container is started so seldom that nobody waits for the next time."""
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -141,8 +144,11 @@ async def _planned(
             order.context, order.steps, exclude=order.exclude, leaves=strategy.leaves
         )
     place: str | None = None
-    if not strategy.carries_sources and link is not None:
-        place = await landing_place(detection, strategy, seen, destination_of(source), link)
+    if not strategy.carries_sources:
+        if link is not None:
+            place = await landing_place(detection, strategy, seen, destination_of(source), link)
+        elif strategy.place is not None and strategy.place.path.startswith("/"):
+            place = seen.absolute(strategy.place.path).strip("/")
     patch = strategy.patches or bool(writable) or link is None
     linked = None
     if link is not None:
@@ -281,7 +287,7 @@ def _paused(ref: ObjectRef, so: str) -> ClusterError:
 
 async def _first(order: Order, cluster: Cluster, clock: Clock, tell: Tell) -> Container:
     """A container that runs; waited for, for a while, unless waiting cannot help. One that crashes
-    is waited for: what is synced may be its mend."""
+    is waited for, as long as it is soon started again: what is synced may be its mend."""
     began = clock.monotonic()
     said: tuple[str, ...] | None = None
     called = display_name(order.workload)
@@ -290,18 +296,30 @@ async def _first(order: Order, cluster: Cluster, clock: Clock, tell: Tell) -> Co
         if found.containers:
             return found.containers[0]
         waited = clock.monotonic() - began
+        crashed = [one for one in found.troubles if one.crashed]
+        logs = _logs_of(crashed[0], order.workload.namespace) if crashed else ""
         if waited > _SAY_AFTER and found.waiting != said:
             said = found.waiting
-            tell(Remark(f"Waiting for a container of {called} to run", details=said))
+            hint = f"{logs} may say why it does not." if logs else ""
+            tell(Remark(f"Waiting for a container of {called} to run", details=said, hint=hint))
         hopeless = [one for one in found.troubles if one.hopeless and not one.crashed]
-        if waited > _PATIENCE or (hopeless and said is not None):
+        seldom = [one for one in crashed if one.restarts >= _OFTEN]
+        lost = hopeless or (seldom and len(seldom) == len(found.troubles))
+        if waited > _PATIENCE or (lost and said is not None):
             told = [one.message for one in hopeless if one.message]
             raise ClusterError(
                 f"No container of {called} runs",
                 details=tuple(dict.fromkeys((*found.waiting, *told))),
-                hint="A session needs one that does: mend its pods first.",
+                hint="A session needs one that does: mend its pods first."
+                + (f" {logs} may say why." if logs else ""),
             )
         await clock.sleep(_LOOK_AGAIN)
+
+
+def _logs_of(crashed: Trouble, namespace: str) -> str:
+    """The command that shows the last words of a container."""
+    inner = f" -c {crashed.container}" if crashed.container else ""
+    return f"`kubectl logs {crashed.pod}{inner} -n {namespace} --previous`"
 
 
 async def _image_id(cluster: Cluster, container: Container) -> str:

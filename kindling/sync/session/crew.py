@@ -10,7 +10,7 @@ from kindling.errors import ClusterError, ExecutionError
 from kindling.lang.declared import FallBackOn, RunStep
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Acted, Reached, Remark, Tell
-from kindling.sync.protocol import Clock
+from kindling.sync.protocol import CannotCarryError, Clock
 from kindling.sync.rules.decision import Carry, decide
 from kindling.sync.rules.failures import Action
 from kindling.sync.runtimes.plan import Strategy
@@ -20,6 +20,7 @@ from kindling.sync.session.beginning import Beginning
 from kindling.sync.session.fleet import Fleet, Member, patiently
 from kindling.sync.session.order import Order, Outcome
 from kindling.sync.session.replica import Wanted
+from kindling.sync.session.retrying import patiently_begun
 from kindling.sync.session.serving import Served, Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task, carried_of, outcome_of, slowest, unsteady_of
@@ -56,6 +57,8 @@ class Crew:
     ) -> None:
         self.order = order
         self.hold: Hold | None = None
+        self._returned: Hold | None = None
+        """What is to be given back before the workload is taken anew."""
         self.fleet = fleet
         self.service = service
         self.deaths = Deaths(service, tell, clock)
@@ -64,6 +67,8 @@ class Crew:
         self.owed: tuple[RunStep, ...] = ()
         """Commands that failed, and run again with the next change."""
         self.engaged = asyncio.Event()
+        self._closed = False
+        """It was told that files may not be put into a destination."""
         self._unsteady = False
         """A file was left out that did not stop changing."""
         self._argv = beginning.argv
@@ -103,14 +108,32 @@ class Crew:
 
     async def engage(self) -> None:
         """Take the workload, and bring all to every container that there is."""
+        await patiently_begun(self._engage, self._clock, self._tell)
+        self.engaged.set()
+
+    async def _engage(self) -> None:
         async with self.fleet.attended:
             self._check()
             # An engagement that failed has taken it already: what it is now is no way back.
-            if self.hold is None:
-                self.hold = await self._take(self.strategy)
+            await self.held()
             await self.reach(first=True)
         await self.settle_signal()
-        self.engaged.set()
+
+    async def held(self) -> Hold:
+        """The workload as the strategy needs it, taken where it is not yet (again). For whoever has
+        `fleet.attended`."""
+        self._check()
+        if self._returned is not None:
+            await self._returned.release(fresh=False)
+            self._returned = None
+        if self.hold is None:
+            self.hold = await self._take(self.strategy)
+        return self.hold
+
+    @property
+    def last(self) -> Hold | None:
+        """What the session has to give back at its end."""
+        return self.hold or self._returned
 
     async def reach(self, *, first: bool = False) -> None:
         """Wait until the containers that are to come are there, and hold what they should. Those
@@ -179,10 +202,15 @@ class Crew:
             return False
         if not await self.service.bring(served, places, least=lean):
             member.tries += 1
+            if served.brought and self.engaged.is_set():
+                # What does not fit keeps the rest from no effect.
+                await self.service.act(served)
             return False
         if not served.fresh:
             # Somebody else has done it meanwhile.
             return True
+        if not (served.brought or self.engaged.is_set() or lean or await self._open(member)):
+            return False
         link = member.replica.link
         size, files = served.brought.size, self._files() if places is None else len(places)
         seconds = self._clock.monotonic() - began
@@ -203,6 +231,28 @@ class Crew:
                 return True
             await self.service.act(served)
             await self._consider([served])
+        return True
+
+    async def _open(self, member: Member) -> bool:
+        """Could what is saved later be brought? Where nothing differs at the beginning, nobody has
+        seen that by then."""
+        try:
+            async with member.replica.lock:
+                await member.replica.try_out(self.wanted())
+        except CannotCarryError as problem:
+            if self.builds:
+                # All that will ever be brought goes to that one place.
+                member.hopeless = member.behind = True
+                member.problem, member.error = problem.message, problem
+                return False
+            if not self._closed:
+                self._closed = True
+                self._tell(Remark(problem.message, warning=True, hint=problem.hint))
+        except ClusterError as problem:
+            member.behind = True
+            member.problem, member.error = problem.message, problem
+            member.tries += 1
+            return False
         return True
 
     @property
@@ -267,8 +317,10 @@ class Crew:
                 # Whoever catches it up may have been quicker, and has run them then.
                 late = task.commands if served.brought else ()
                 served.commands = needed if served.fresh else late
-        await asyncio.gather(*map(self._rest, there))
-        await self._consider(there)
+        # What does not fit keeps the rest from no effect.
+        partly = [one for one in all_served if one.member.full and one.brought]
+        await asyncio.gather(*map(self._rest, there), *map(self.service.act, partly))
+        await self._consider([*there, *partly])
         await self.settle_signal()
         for one in self.fleet.behind:
             self.fleet.leave_behind(one, "connection lost", one.problem)
@@ -327,13 +379,13 @@ class Crew:
             fallback=None,
             says=f"supervise and restart ({why})",
         )
-        hold = self._held()
         self.fleet.renewed.set()
         async with self.fleet.attended:
             self._check()
             await self.fleet.close()
-            await hold.release(fresh=False)
-            self.hold = await self._take(self.strategy)
+            # A hold that was given back is followed no more, also where no other can be had.
+            self._returned, self.hold = self._held(), None
+            await self.held()
             await self.reach()
 
     def _state(self) -> frozenset[str]:

@@ -67,9 +67,8 @@ class Keeping:
         while True:
             async with fleet.attended:
                 fleet.renewed.clear()
-                hold = self._crew.hold
-                assert hold is not None
                 try:
+                    hold = await self._crew.held()
                     async with aclosing(hold.containers()) as coming:
                         await self._meet(coming)
                     tries = 0
@@ -116,7 +115,7 @@ class Keeping:
         try:
             while member.behind and not member.hopeless and member in fleet:
                 if await self._crew.mend(member) or not member.behind:
-                    await self._crew.settle_signal()
+                    await self._settle_signal()
                     break
                 self._say_problem(member)
                 if member.hopeless:
@@ -125,6 +124,15 @@ class Keeping:
         finally:
             del self._mending[member]
             fleet.changed.set()
+
+    async def _settle_signal(self) -> None:
+        try:
+            await self._crew.settle_signal()
+        except ClusterError as problem:
+            if not problem.transient:
+                raise
+            # Whoever attends the containers takes the workload once that can be done.
+            self._tell(Remark(f"{problem.message}; it is waited for", warning=True))
 
     async def _rounds(self) -> None:
         """Ask links for a sign of life, and look for drift when it is quiet."""

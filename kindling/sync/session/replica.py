@@ -6,7 +6,8 @@
 What is known is noted from what was applied, so that a save costs no walk and no question. Where
 the container turns out to hold something else, a change cannot be applied whole; then the tree is
 read anew, and the difference to that is brought. A broken connection is made again, a file that
-changed under our hands is looked at again; each some times, with growing waits.
+changed under our hands is looked at again; each some times, with growing waits. What does not fit
+on a full disk keeps the rest from nothing.
 """
 
 from __future__ import annotations
@@ -25,19 +26,23 @@ from kindling.sync.protocol import (
     Contents,
     Link,
     LinkLostError,
+    NoRoomError,
     Sent,
     SourceChangedError,
 )
 from kindling.sync.rules.failures import TRIES
 from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.routes import Routes, Through
+from kindling.sync.trees.batch import Batch
 from kindling.sync.trees.difference import difference
-from kindling.sync.trees.manifest import Entry, Refused, TreeManifest
+from kindling.sync.trees.manifest import Entry, Kind, Refused, TreeManifest
 
 __all__ = ["Brought", "Connect", "Replica", "Wanted"]
 
 _CHANGES = 5
 """How often a file that changes while it is read is tried before the rest goes without it."""
+_FITS = 6
+"""How often less and less is tried where there is no room for all."""
 _FIRST_WAIT = 0.1
 _LONGEST_WAIT = 3.0
 
@@ -120,6 +125,8 @@ class Replica:
     """Its container, or the session, is no more: no link is made any longer."""
     doubtful: bool = False
     """A call was cut off midway, so that neither the link nor what is known may be trusted."""
+    partly: Brought = field(default_factory=Brought)
+    """What did fit when there was no room for all at the last call."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     routes: Routes = field(default_factory=Routes)
     _resolved: tuple[str, ...] | None = None
@@ -159,6 +166,14 @@ class Replica:
         """Make these places equal, by what is known of the container."""
         return await self._persistently(wanted, places, read=self.known is None, least=False)
 
+    async def try_out(self, wanted: Wanted) -> None:
+        """Find out whether what is wanted could be put in its places.
+
+        Raises: CannotCarryError: One of them could not.
+        """
+        for place in _firsts(wanted):
+            await (await self.linked()).try_out(self.routes.real(place))
+
     async def lost(self) -> None:
         """Forget the link and what was known by it."""
         link, self.link, self.known, self.equal = self.link, None, None, False
@@ -179,7 +194,9 @@ class Replica:
         lost = changed = 0
         misread = False
         unsteady: set[str] = set()
-        so_far = Brought()
+        outsized: set[str] = set()
+        full: list[NoRoomError] = []
+        self.partly = so_far = Brought()
         while True:
             try:
                 link = await self.linked()
@@ -187,7 +204,7 @@ class Replica:
                     await self._read(
                         link, wanted, places if least and not misread else None, misread
                     )
-                made = await self._apply(link, wanted, places, unsteady)
+                made = await self._apply(link, wanted, places, unsteady, outsized)
             except SourceChangedError as problem:
                 changed += 1
                 place = self.routes.landed(problem.place)
@@ -196,6 +213,13 @@ class Replica:
                 else:
                     await self._wait(changed)
                 await wanted.again(place)
+            except NoRoomError as problem:
+                full.append(problem)
+                if len(full) > _FITS or problem.place not in outsized:
+                    await self.lost()
+                    raise
+                # How much of it became visible is not known.
+                self.known = None
             except CannotCarryError:
                 await self.lost()
                 raise
@@ -213,6 +237,9 @@ class Replica:
                     raise
                 misread = read = True
             else:
+                if full:
+                    self.partly = so_far + made
+                    raise full[0]
                 self.equal = True
                 return so_far + made
 
@@ -233,7 +260,9 @@ class Replica:
         wanted: Wanted,
         places: Sequence[str] | None,
         unsteady: Collection[str],
+        outsized: set[str],
     ) -> Brought:
+        """`outsized` is left out, and gets what turns out to be too big for what room there is."""
         known = self.known
         assert known is not None
         if places is None:
@@ -246,10 +275,12 @@ class Replica:
                 # Reading it anew mends that, as it does whatever else is known wrongly.
                 raise ClusterError(f"What is known of {self} is no tree: {wrong}") from wrong
         leave = _none
-        if unsteady or self.mirror:
+        if unsteady or outsized or self.mirror:
 
             def leave(path: str) -> bool:
-                return path in unsteady or (self.mirror and wanted.excluded(path))
+                return (
+                    path in unsteady or path in outsized or (self.mirror and wanted.excluded(path))
+                )
 
         # Of what was wanted at any time, what is there is enough.
         had = [path for path in there.entries if path in wanted.had]
@@ -257,7 +288,12 @@ class Replica:
         sent = Sent(0, 0, 0.0)
         if batch:
             sending = self.routes.batch(without_ways(batch, want))
-            sent = await link.apply(sending, Through(self.routes, wanted))
+            try:
+                sent = await link.apply(sending, Through(self.routes, wanted))
+            except NoRoomError as problem:
+                problem.place = self.routes.landed(problem.place)
+                outsized |= _too_big(batch, problem.place)
+                raise
             noted(known, batch)
         return Brought(len(batch), sent.size, batch.refused, tuple(sorted(unsteady)))
 
@@ -267,8 +303,30 @@ class Replica:
         await self.clock.sleep(most * random.uniform(0.5, 1.0))
 
 
+def _too_big(batch: Batch, place: str) -> set[str]:
+    """What to leave out where there was no room for the file at `place`: all that are as big, and
+    those that are much of what was to come, or small files would never fit beside a big one."""
+    sizes = {one.path: one.size or 0 for one in batch.puts}
+    if place not in sizes:
+        return set()
+    least = max(sizes[place], max(sizes.values()) // 4)
+    return {path for path, size in sizes.items() if size >= least} | {place}
+
+
 def _none(path: str) -> bool:  # noqa: ARG001
     return False
+
+
+def _firsts(wanted: Wanted) -> tuple[str, ...]:
+    """A file of each destination, the one that lies least deep."""
+    files = [path for path, one in wanted.tree.entries.items() if one.kind is Kind.FILE]
+    files.sort(key=lambda path: (path.count("/"), path))
+    found: dict[str, str] = {}
+    for top in wanted.tops:
+        below = (path for path in files if not top or path == top or path.startswith(top + "/"))
+        if (first := next(below, None)) is not None:
+            found[top] = first
+    return tuple(dict.fromkeys(found.values()))
 
 
 def _tops(wanted: Wanted) -> tuple[str, ...]:

@@ -89,6 +89,7 @@ class Service:
                     served.brought = served.brought + got
         except NoRoomError as problem:
             member.behind = True
+            served.brought = served.brought + replica.partly
             member.error = problem
             member.why = member.why or "disk full"
             served.answer = self._answer(member, Outcome.NO_ROOM, problem)

@@ -39,6 +39,7 @@ from kindling.sync.session.keeping import Keeping
 from kindling.sync.session.latest import Latest
 from kindling.sync.session.order import Order, Outcome, Report
 from kindling.sync.session.replica import Connect
+from kindling.sync.session.retrying import patiently_begun
 from kindling.sync.session.serving import Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task
@@ -47,8 +48,9 @@ from kindling.sync.template.session import Session
 from kindling.sync.transport.connecting import connect
 from kindling.sync.trees.manifest import Refused
 from kindling.sync.workload.hold import Hold
+from kindling.sync.workload.liveness import is_here
 from kindling.sync.workload.records import Records
-from kindling.sync.workload.restoring import Choice, Decide
+from kindling.sync.workload.restoring import Choice, Decide, restore
 from kindling.sync.workload.taking import session_name, take
 
 __all__ = ["SyncSession"]
@@ -136,21 +138,21 @@ class SyncSession:
 
     async def start(self) -> None:
         """Begin: when it returns, every container that there is holds what it should, unless a
-        build failed, which was told; the next change tries again.
+        build failed, which was told; the next change tries again. A cluster that is away is waited
+        for, for some seconds.
 
         Raises:
             KindlingError: It cannot begin. `stop` puts back what was touched by then.
         """
         order = self.order
-        began = await begin(
-            order, self._cluster, self._connect, self._clock, self._tell, self._images
-        )
+        began = await patiently_begun(self._begin, self._clock, self._tell)
         strategy = began.strategy
         source = self._source = Sourced(began.source, mirror=order.mirror)
         crew = self._crew = self._gather(began, source)
         remotes = order.destination or ", ".join(_remotes(began))
-        if strategy.frontend is not None and began.place is not None:
-            # A web server takes its files from where it is told to, whatever was asked for.
+        if not strategy.carries_sources and began.place is not None:
+            # What was built goes to where the program is, or a web server takes its files from,
+            # whatever was asked for.
             remotes = f"/{began.place}"
         told = lines(strategy, source=order.source, destination=remotes)
         runtime, how, watching = told
@@ -163,6 +165,11 @@ class SyncSession:
             await self._build(Task())
         else:
             await crew.engage()
+
+    async def _begin(self) -> Beginning:
+        return await begin(
+            self.order, self._cluster, self._connect, self._clock, self._tell, self._images
+        )
 
     async def changed(
         self, paths: Collection[str], *, rescan: bool = False, since: float = 0.0
@@ -258,7 +265,7 @@ class SyncSession:
                 if not restore:
                     await self._crew.deaths.settled()
                 await self._crew.close()
-                hold = self._crew.hold
+                hold = self._crew.last
         if hold is None:
             self._released = Released("Nothing was changed")
         elif not restore:
@@ -295,6 +302,12 @@ class SyncSession:
 
     async def _take(self, began: Beginning, strategy: Strategy) -> Hold:
         order = self.order
+        left = await asyncio.to_thread(self._records.get, self.name)
+        if left is not None and is_here(left.holder):
+            # What could not be undone when the workload was taken before is no way back.
+            await restore(
+                self._cluster, left, records=self._records, clock=self._clock, tell=self._tell
+            )
         session = Session(
             name=self.name,
             who=order.who or _me(),

@@ -28,6 +28,8 @@ _READ_ENDINGS = (
 )
 _NAMED = frozenset(("bun.lockb", "package-lock.json", "pnpm-lock.yaml", "yarn.lock", "bun.lock"))
 """Whose being there is all that counts."""
+_SHARED = ("package-lock.json", "npm-shrinkwrap.json")
+"""Lock files that count for the packages in the folders below them, too."""
 _MOST = 512 * 1024
 
 
@@ -130,9 +132,16 @@ async def source_of_plan(source: SourceTree) -> Source:
             except OSError:
                 continue
         try:
-            folders = [item.name for item in os.scandir(folder) if item.is_dir()]
+            items = list(os.scandir(folder))
         except OSError:
-            folders = []
+            items = []
+        folders = [item.name for item in items if item.is_dir()]
+        # Tools mind their lock files also where these are not synced.
+        for name in sorted({*_NAMED, *_SHARED} & {item.name for item in items}):
+            files.setdefault(name, "")
+        for name in _SHARED:
+            if any((up / name).is_file() for up in folder.parents):
+                files.setdefault(f"../{name}", "")
         return Source(files, folders, folder.name or "app")
 
     return await asyncio.to_thread(read)

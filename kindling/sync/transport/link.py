@@ -5,11 +5,19 @@ from __future__ import annotations
 import asyncio
 import posixpath
 from collections.abc import Callable, Collection, Mapping, Sequence
+from hashlib import sha256
 
 from kindling.errors import ClusterError
 from kindling.kube.protocol import ExecStream
 from kindling.sync.agent import frames
-from kindling.sync.protocol import Contents, LinkLostError, Process, Sent
+from kindling.sync.protocol import (
+    CannotCarryError,
+    Contents,
+    LinkLostError,
+    NoRoomError,
+    Process,
+    Sent,
+)
 from kindling.sync.transport.carrying import carry
 from kindling.sync.transport.channel import Channel
 from kindling.sync.transport.listing import manifest
@@ -104,6 +112,25 @@ class AgentLink:
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         async with self._batches:
             return await carry(self._channel, self._welcome, batch, contents, self._pace)
+
+    async def try_out(self, place: str) -> None:
+        # Staged as any other, and taken away again.
+        refused: list[frames.Refused] = []
+        async with self._batches, self._channel.asking() as replies:
+            ident, path = replies.ident, path_bytes(place)
+            async with self._channel.turn:
+                await self._channel.send(
+                    frames.Put(ident, path, 0o600, frames.KEEP_TIME, 0),
+                    frames.PutEnd(ident, sha256().digest()),
+                    frames.Abort(ident),
+                )
+            while not isinstance(frame := await replies.next(), frames.Ok):
+                if isinstance(frame, frames.Refused):
+                    refused.append(frame)
+        if refused:
+            error = error_of(refused, self._channel.name, self.uid)
+            if isinstance(error, CannotCarryError) and not isinstance(error, NoRoomError):
+                raise error
 
     async def run(
         self,

@@ -10,6 +10,7 @@ the tree costs its whole content on the wire.
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import secrets
 import shlex
 import tempfile
@@ -35,7 +36,7 @@ from kindling.sync.protocol import (
 from kindling.sync.transport.archive import entries_of, packed, processes_of
 from kindling.sync.transport.running import Lines, silently
 from kindling.sync.transport.signals import number_of
-from kindling.sync.transport.trouble import FULL, hint
+from kindling.sync.transport.trouble import DENIED, FULL, hint, text_of
 from kindling.sync.trees.batch import Batch
 from kindling.sync.trees.manifest import EMPTY, TreeManifest, of_container
 
@@ -148,6 +149,15 @@ class TarLink:
         if ended.code != 0:
             raise self._refused(ended)
         return Sent(len(batch), size, time.perf_counter() - began)
+
+    async def try_out(self, place: str) -> None:
+        folder = posixpath.dirname(f"/{place}")
+        ended, _ = await self._shell('test ! -d "$1" || test -w "$1"', folder)
+        if ended.code != 0:
+            raise CannotCarryError(
+                f"Cannot change `{folder}` in {self._container}: {text_of(DENIED)}",
+                hint=hint(DENIED, f"/{place}", None),
+            )
 
     async def run(
         self,

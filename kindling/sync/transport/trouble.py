@@ -13,6 +13,7 @@ from kindling.sync.trees.manifest import shown
 
 __all__ = [
     "CROSSES",
+    "DENIED",
     "FULL",
     "LINKS",
     "MISSING",
@@ -25,7 +26,7 @@ __all__ = [
 
 # The numbers are Linux's own on the architectures that an agent is built for; those of the machine
 # that this runs on may be others.
-_NOT_PERMITTED, MISSING, NO_PROCESS, _NO_MEMORY, _DENIED, _BUSY = 1, 2, 3, 12, 13, 16
+_NOT_PERMITTED, MISSING, NO_PROCESS, _NO_MEMORY, DENIED, _BUSY = 1, 2, 3, 12, 13, 16
 _EXISTS, CROSSES, NOT_A_FOLDER, _IS_A_FOLDER, _INVALID = 17, 18, 20, 21, 22
 _NO_MORE_FILES, _TEXT_BUSY, _TOO_BIG, _FULL, _READ_ONLY, _TOO_MANY_LINKS = 24, 26, 27, 28, 30, 31
 _NAME_TOO_LONG, _NOT_EMPTY, LINKS, _BAD_CONTENT = 36, 39, 40, 74
@@ -36,7 +37,7 @@ _TEXTS = {
     MISSING: "it is not there",
     NO_PROCESS: "there is no such process",
     _NO_MEMORY: "there is no memory left",
-    _DENIED: "permission denied",
+    DENIED: "permission denied",
     _BUSY: "it is in use, as a place where something is mounted is",
     _EXISTS: "it is there already",
     CROSSES: "the two places are on different file systems",
@@ -73,7 +74,8 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
     """The error that the refusals of one request stand for; the first decides. `name` is the
     container's, `uid` the user that the agent runs as."""
     first = refused[0]
-    place = "/" + shown(first.path.decode("utf-8", "surrogateescape"))
+    path = first.path.decode("utf-8", "surrogateescape")
+    place = "/" + shown(path)
     more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
     message = f"Cannot change `{place}`{more} in {name}: {text_of(first.errno)}"
     if first.errno in _CHANGED:
@@ -81,7 +83,7 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
             message, details=["Its files changed while they were synced"], transient=True
         )
     if first.errno in FULL:
-        return NoRoomError(message, hint=hint(first.errno, place, uid))
+        return NoRoomError(message, hint=hint(first.errno, place, uid), place=path)
     if advice := hint(first.errno, place, uid):
         return CannotCarryError(message, hint=advice)
     return ClusterError(message, details=[first.what] if first.what else [])
@@ -90,11 +92,16 @@ def error_of(refused: Sequence[Refused], name: str, uid: int) -> ClusterError:
 def hint(number: int, place: str, uid: int | None) -> str:
     """What the user can do; empty where nothing is known to help. `uid` None: nobody knows."""
     folder = posixpath.dirname(place) or "/"
-    if number in (_DENIED, _NOT_PERMITTED):
+    if number in (DENIED, _NOT_PERMITTED):
         user = "another user than that of the files" if uid is None else f"user {uid}"
+        chown = "COPY --chown" if uid is None else f"COPY --chown={uid}"
+        own = f"Make `{folder}` that user's in the image (`{chown}`)"
+        if folder == "/":
+            name = posixpath.basename(place)
+            own = f"Let the image have it in a folder of that user's (`{chown} {name} /app/`)"
         return (
-            f"The container runs as {user}, who may not write there. Make `{folder}` that user's "
-            "in the image (`COPY --chown`), or set `runAsUser: 0` for development."
+            f"The container runs as {user}, who may not write there. {own}, or set `runAsUser: 0` "
+            "for development."
         )
     if number == _READ_ONLY:
         return (

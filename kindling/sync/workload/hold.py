@@ -32,14 +32,12 @@ from kindling.sync.workload.renewing import renew
 from kindling.sync.workload.replacing import changed_within, next_to_delete
 from kindling.sync.workload.restoring import Choice, Decide, restore
 
-__all__ = ["RENEW_EVERY", "SILENT_AFTER", "Hold", "WorkloadGoneError"]
+__all__ = ["RENEW_EVERY", "Hold", "WorkloadGoneError"]
 
 RENEW_EVERY = 60.0
 """Seconds between two signs of life for other machines."""
 _AGAIN_MOST, _AGAIN_WITHIN = 5, 300.0
 """How often, within how many seconds, a session takes a workload again that others roll out."""
-SILENT_AFTER = 200.0
-"""How long a session may be silent before others say so: three signs that did not come."""
 
 
 class WorkloadGoneError(NotFoundError):

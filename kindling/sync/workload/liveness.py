@@ -14,7 +14,11 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-__all__ = ["Holder", "Life", "begin_life", "end_life", "here", "life_of"]
+__all__ = ["SILENT_AFTER", "Holder", "Life", "begin_life", "end_life", "here", "is_here", "life_of"]
+
+SILENT_AFTER = 200.0
+"""How long a session elsewhere may be silent before it is taken to be gone: three signs of life
+that did not come."""
 
 _LIVING: set[str] = set()
 """The sessions that this very process has now."""
@@ -49,6 +53,14 @@ def here(folder: str = "", pid: int = 0) -> Holder:
     """This process (or `pid`) as the holder of a session."""
     pid = pid or os.getpid()
     return Holder(socket.gethostname(), pid, _started(pid), _boot(), _space(), folder)
+
+
+def is_here(holder: Holder) -> bool:
+    """Is it this very process? Its number alone does not say so: in a container that shares a
+    folder with this machine, another process may have the same."""
+    mine = here()
+    parts = ("pid", "started", "boot", "space")
+    return all(getattr(holder, part) == getattr(mine, part) for part in parts)
 
 
 def begin_life(session: str) -> None:

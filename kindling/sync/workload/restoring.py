@@ -24,9 +24,15 @@ from kindling.sync.template.normal import template_bytes
 from kindling.sync.template.owners import owners_given_back
 from kindling.sync.template.restore import Conflict, Restore, Restored, changes, original
 from kindling.sync.template.session import held
-from kindling.sync.workload.agents import MANAGER, find_record, needs, session_config_map
+from kindling.sync.workload.agents import (
+    MANAGER,
+    find_record,
+    needs,
+    renewed,
+    session_config_map,
+)
 from kindling.sync.workload.choosing import has_patch
-from kindling.sync.workload.liveness import Life, life_of
+from kindling.sync.workload.liveness import SILENT_AFTER, Life, is_here, life_of
 from kindling.sync.workload.records import Record, Records
 from kindling.sync.workload.replacing import replace_pods
 
@@ -56,6 +62,8 @@ class Attempt:
     released: Released | None = None
     problem: str = ""
     error: KindlingError | None = None
+    lives: bool = False
+    """Its session goes on, so that there was nothing to put back."""
 
 
 async def restore(
@@ -122,10 +130,11 @@ async def restore_all(
     only: ObjectRef | None = None,
     living: bool = False,
 ) -> tuple[Attempt, ...]:
-    """Put back all that sessions of this machine left behind, or what they left on `only`.
+    """Put back all that sessions left behind whose records are here, or what they left on `only`.
 
-    Sessions that still live are left alone (unless `living`), those on other clusters are kept for
-    when that cluster is asked for. One that cannot be put back does not keep the others.
+    Sessions that still live are left alone (unless `living`, those of this very process), also
+    where another machine or container that shares the folder has them; those on other clusters are
+    kept for when that cluster is asked for. One that cannot be put back does not keep the others.
 
     Raises:
         ClusterError: The cluster cannot be reached at all.
@@ -144,10 +153,9 @@ async def restore_all(
         if record.cluster != uid:
             problem = f"it is of another cluster, reached by context `{record.context}`"
             result.append(Attempt(record, problem=problem))
-        elif not living and life_of(record.holder, record.session) is Life.ALIVE:
-            result.append(Attempt(record, problem=f"it still runs: {record.holder}"))
         else:
-            result.append(await _tried(cluster, record, records, clock, decide, tell))
+            mine = living and is_here(record.holder)
+            result.append(await _tried(cluster, record, records, clock, decide, tell, mine=mine))
     return tuple(result)
 
 
@@ -181,8 +189,6 @@ async def restore_workload(
             hint=f"`kubectl rollout undo {ref.kind.lower()}/{ref.name} -n {ref.namespace}` goes "
             "back to the revision before.",
         )
-    if life_of(record.holder, record.session) is Life.ALIVE:
-        return (*found, Attempt(record, problem=f"it still runs: {record.holder}"))
     return (*found, await _tried(cluster, record, records, clock, decide, tell))
 
 
@@ -193,14 +199,34 @@ async def _tried(
     clock: Clock,
     decide: Decide,
     tell: Tell | None,
+    *,
+    mine: bool = False,
 ) -> Attempt:
+    """Put one back, unless its session lives. One that is `mine` is to end."""
     try:
+        if not mine and (problem := await _lives(cluster, record, clock)):
+            return Attempt(record, problem=problem, lives=True)
         released = await restore(
             cluster, record, records=records, clock=clock, decide=decide, tell=tell
         )
     except KindlingError as error:
         return Attempt(record, problem=error.message, error=error)
     return Attempt(record, released)
+
+
+async def _lives(cluster: Cluster, record: Record, clock: Clock) -> str:
+    """How it is known that a session goes on; empty where it does not, as far as anybody knows."""
+    life = life_of(record.holder, record.session)
+    if life is Life.ALIVE:
+        return f"it still runs: {record.holder}"
+    if life is Life.DEAD:
+        return ""
+    heard = await renewed(cluster, record.session, record.ref.namespace)
+    if heard is None or (silence := clock.time() - heard) >= SILENT_AFTER:
+        return ""
+    heard_of = f"was heard of {max(0, int(silence))} s ago"
+    gone = f"it counts as gone once it was silent for {int(SILENT_AFTER)} s"
+    return f"it runs on {record.holder.host}, and {heard_of} ({gone})"
 
 
 # The template -------------------------------------------------------------------------------------

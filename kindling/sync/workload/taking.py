@@ -35,8 +35,8 @@ from kindling.sync.workload.agents import (
     renewed,
     session_config_map,
 )
-from kindling.sync.workload.hold import SILENT_AFTER, Hold
-from kindling.sync.workload.liveness import Life, here, life_of
+from kindling.sync.workload.hold import Hold
+from kindling.sync.workload.liveness import SILENT_AFTER, Life, here, life_of
 from kindling.sync.workload.records import Record, Records, check_name
 from kindling.sync.workload.restoring import restore
 

@@ -80,6 +80,23 @@ def test_row_66_packages_are_installed_once() -> None:
 
 
 @pytest.mark.parametrize(
+    ("locks", "option"),
+    [
+        ([], ("--no-package-lock",)),
+        (["package-lock.json"], ()),
+        (["npm-shrinkwrap.json"], ()),
+        (["../package-lock.json"], ()),
+    ],
+)
+def test_a_project_without_a_lock_file_of_npm_gets_none(
+    locks: list[str], option: tuple[str, ...]
+) -> None:
+    found = frontend({"package.json": PACKAGE, **dict.fromkeys(locks, "")})
+    assert found is not None
+    assert found.commands[0] == ("npm", "install", *option)
+
+
+@pytest.mark.parametrize(
     ("argv", "options"),
     [
         (("nginx", "-g", "daemon off;"), ()),

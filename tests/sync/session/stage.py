@@ -85,7 +85,13 @@ class FolderLink:
 
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         await self._pod.before_apply(self)
+        self._pod.fit(batch)
         return await self._inner.apply(batch, contents)
+
+    async def try_out(self, place: str) -> None:
+        if self._pod.foreign:
+            raise CannotCarryError(f"Cannot change `/{place}`: permission denied", hint="--chown")
+        await self._inner.try_out(place)
 
     async def run(
         self,
@@ -151,7 +157,11 @@ class Pod:
     cuts: int = 0
     """So many of the next batches break the connection."""
     closed: bool = False
+    foreign: bool = False
+    """Its files are another user's."""
     full: bool = False
+    room: int | None = None
+    """So many bytes may be put by one batch."""
     trees: int = 0
     """How often its tree was read."""
     links: list[FolderLink] = field(default_factory=list)
@@ -167,6 +177,13 @@ class Pod:
             raise NoRoomError(f"{self.container}: the disk is full", hint="Make room.")
         if self.closed:
             raise CannotCarryError(f"{self.container}: it is a read-only file system")
+
+    def fit(self, batch: Batch) -> None:
+        left = self.room
+        for one in batch.puts if left is not None else ():
+            left = (left or 0) - (one.size or 0)
+            if left < 0:
+                raise NoRoomError(f"Cannot change `/{one.path}`: the disk is full", place=one.path)
 
     async def restart(self) -> Status:
         self.restarts += 1

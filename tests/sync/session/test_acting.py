@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import UnreachableError
 from kindling.sync.agent.frames import Status
 from kindling.sync.notices import Acted, Built, Found, Reached, Remark
 from kindling.sync.protocol import Process
@@ -16,6 +19,8 @@ from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.runtimes.runtime import Check
 from kindling.sync.session.effects import Effect, effect, ended, target, unsupervised
 from kindling.sync.session.order import Standing
+from kindling.sync.template.session import SESSION_ANNOTATION, SecondSessionError
+from kindling.sync.workload.taking import take
 from kindling.testing.processes import Call, Program
 from tests.sync.session.stage import Pod, Stage, running
 
@@ -138,6 +143,76 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
     assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
 
 
+@pytest.mark.parametrize("given_back", [True, False], ids=["taking", "giving-back"])
+async def test_supervision_that_cannot_be_had_at_once_is_taken_once_it_can(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, given_back: bool
+) -> None:
+    """What was given back is not followed, nor taken again behind everybody's back."""
+    works: list[bool] = [True]
+
+    def prepare(pod: Pod) -> None:
+        def signalled(one: Pod) -> None:
+            if works[0]:
+                one.processes.append(Process(70 + len(one.signals), 1, 70, "1", ()))
+
+        pod.processes, pod.on_signal = _master(7, 8), signalled
+
+    stage.argv, stage.prepare = GUNICORN, prepare
+    stage.write("app.py")
+    stage.deploy()
+    before = stage.cluster.objects("Deployment")[0]["spec"]["template"]
+    away: list[bool] = [False]
+    patch, seen = stage.cluster.patch, list[object]()
+
+    async def patched(ref: ObjectRef, *args: Any, **more: Any) -> Any:
+        live = next(iter(stage.cluster.objects("Deployment")))
+        has = SESSION_ANNOTATION in (live["metadata"].get("annotations") or {})
+        if away[0] and ref.kind == "Deployment" and has is not given_back:
+            seen.append(live["spec"]["template"])
+            raise UnreachableError("Cannot write it: no answer", transient=True)
+        return await patch(ref, *args, **more)
+
+    monkeypatch.setattr(stage.cluster, "patch", patched)
+    async with running(stage, stage.session(restart=True)) as session:
+        works[0], away[0] = False, True
+        stage.write("app.py", "1")
+        with pytest.raises(UnreachableError):
+            await session.changed(["app.py"])
+        await stage.until(lambda: len(seen) >= 2, "another try")
+        assert all(one == before for one in seen)
+        away[0] = False
+        await stage.until(lambda: any(pod.restarts for pod in stage.current), "supervision")
+        (container,) = session.containers
+        assert container.supervised
+        stage.assert_equal()
+    assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
+    assert not stage.records.all().records
+
+
+async def test_supervision_that_another_session_prevents_ends_the_session(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.argv = GUNICORN
+    stage.write("app.py")
+    stage.deploy()
+    stage.prepare = lambda pod: pod.processes.__setitem__(slice(None), _master(7, 8))
+    before = stage.cluster.objects("Deployment")[0]["spec"]["template"]
+
+    async def refused(*args: Any, **more: Any) -> Any:
+        if more["patch"]:
+            raise SecondSessionError("`web` is held by another")
+        return await take(*args, **more)
+
+    monkeypatch.setattr("kindling.sync.session.session.take", refused)
+    session = stage.session(restart=True)
+    with pytest.raises(SecondSessionError):
+        await session.start()
+    await session.stop()
+    assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
+    assert not stage.records.all().records
+    assert not stage.cluster.objects("ConfigMap")
+
+
 async def test_a_signal_without_effect_at_the_start_ends_in_supervision_too(stage: Stage) -> None:
     stage.argv = GUNICORN
     stage.write("app.py")
@@ -220,6 +295,7 @@ async def test_what_was_built_goes_over_the_program_and_the_sources_stay_here(
     _building(stage, lambda: (stage.source / "main.go").read_text())
     stage.deploy(2)
     async with running(stage, stage.session(overrides=OWN)) as session:
+        assert stage.told(Found)[0].watching == "Watching . -> /srv/server"
         for pod in stage.current:
             assert (pod.root / "srv/server").read_text() == "one"
             assert (pod.root / "srv/server").stat().st_mode & 0o111 == 0o111

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from kindling.errors import ClusterError
 from kindling.lang.declared import SyncStep
-from kindling.sync.notices import Notice
+from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import CannotCarryError, Container, Link
 from kindling.sync.rules.landing import Context
+from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.session.beginning import begin, present
 from kindling.sync.session.order import Order
 from kindling.testing.clock import FakeClock
@@ -57,3 +61,66 @@ async def test_a_paused_deployment_can_be_synced_unless_its_template_has_to_be_c
 
     with pytest.raises(ClusterError, match="the pods with the agent in them would not come"):
         await begin(order, cluster, without_shell, FakeClock(), told.append)
+
+
+async def test_where_a_program_lies_is_known_by_its_command_where_nothing_can_be_read(
+    tmp_path: Path,
+) -> None:
+    """An image without a shell, such as those of controllers."""
+    cluster = FakeCluster()
+    manifest = deployment()
+    (own,) = manifest["spec"]["template"]["spec"]["containers"]
+    own.update({"command": ["/bin/manager", "--leader-elect"], "args": []})
+    cluster.put(manifest)
+    Controller(cluster).settle()
+    (tmp_path / "main.go").write_text("package main\n")
+
+    async def without_shell(container: Container) -> Link:
+        raise CannotCarryError(f"{container} has no shell")
+
+    overrides = Overrides(build_cmd="make", build_output="manager")
+    order = replace(ordered(cluster, tmp_path), overrides=overrides)
+    begun = await begin(order, cluster, without_shell, FakeClock(), lambda _: None)
+    assert begun.place == "bin/manager"
+
+
+def crashing(cluster: FakeCluster, restarts: int) -> str:
+    """Let the one pod crash; its name."""
+    (pod,) = (copy.deepcopy(dict(one)) for one in cluster.objects("Pod"))
+    (status,) = pod["status"]["containerStatuses"]
+    state = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}}
+    last = {"terminated": {"exitCode": 3, "reason": "Error"}}
+    status.update(state=state, lastState=last, restartCount=restarts)
+    pod["status"]["conditions"] = []
+    cluster.put(pod)
+    return str(pod["metadata"]["name"])
+
+
+@pytest.mark.parametrize(("restarts", "within"), [(2, 130), (7, 10)])
+async def test_a_container_that_only_crashes_is_named_with_its_log_and_not_waited_for_in_vain(
+    tmp_path: Path, restarts: int, within: float
+) -> None:
+    cluster, clock, told = FakeCluster(), FakeClock(), list[Notice]()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+    pod = crashing(cluster, restarts)
+
+    async def never(container: Container) -> Link:
+        raise AssertionError(container)
+
+    begun = asyncio.ensure_future(
+        begin(ordered(cluster, tmp_path), cluster, never, clock, told.append)
+    )
+    while not begun.done():
+        await asyncio.sleep(0.001)
+        if clock.sleepers:
+            await clock.advance(0.5 if within < 100 else 5)
+        assert clock.monotonic() < within
+    with pytest.raises(ClusterError, match="No container of") as caught:
+        begun.result()
+    (said,) = told
+    assert isinstance(said, Remark)
+    logs = f"`kubectl logs {pod} -c app -n default --previous`"
+    assert said.hint == f"{logs} may say why it does not."
+    assert "CrashLoopBackOff" in said.details[0]
+    assert caught.value.hint.endswith(f"{logs} may say why.")

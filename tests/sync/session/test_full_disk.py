@@ -58,6 +58,46 @@ async def test_what_fits_again_is_carried_without_a_save(stage: Stage) -> None:
     assert not any("rebuilt" in one.text for one in stage.told(Remark))
 
 
+async def test_what_fits_is_carried_and_taken_up_beside_what_does_not(stage: Stage) -> None:
+    """What does not fit is named for as long as that is so, and comes once there is room."""
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session(restart=True)) as session:
+        pod = stage.pod()
+        began, pod.room = pod.restarts, 100
+        huge = [stage.write(name, "x" * size) for name, size in (("1.bin", 101), ("z.bin", 99))]
+        stage.write("a.py", "changed")
+        stage.write("b.py", "2")
+        outcome = await session.changed([*huge, "a.py", "b.py"])
+        assert (outcome.action, outcome.kind) == (Action.RETRY, "g")
+        assert "`/app/1.bin`: the disk is full" in outcome.why
+        assert (_held(pod), _held(pod, "b.py")) == ("changed", "2")
+        assert not (pod.root / "app/1.bin").exists()
+        assert pod.restarts == began + 1
+        stage.write("a.py", "again")
+        outcome = await session.changed(["a.py"])
+        assert "`/app/1.bin`" in outcome.why
+        assert _held(pod) == "again"
+        pod.room = None
+        await stage.until(lambda: (pod.root / "app/1.bin").exists())
+        stage.assert_equal()
+
+
+async def test_a_disk_without_any_room_is_no_reason_to_try_each_file(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        pod = stage.pod()
+        pod.room, trees = 0, pod.trees
+        names = [stage.write(f"{at}.py", "x" * (at % 100 + 1)) for at in range(300)]
+        outcome = await session.changed(names)
+        assert "the disk is full" in outcome.why
+        assert pod.trees - trees < 20
+        pod.room = None
+        await session.changed([stage.write("a.py", "more")])
+        stage.assert_equal()
+
+
 async def test_a_first_copy_that_does_not_fit_ends_the_session_as_it_was(stage: Stage) -> None:
     def prepare(pod: Pod) -> None:
         pod.full = True
@@ -77,5 +117,6 @@ async def test_a_first_copy_that_does_not_fit_ends_the_session_as_it_was(stage: 
 def test_a_disk_or_a_quota_that_is_used_up_is_no_room(number: int) -> None:
     error = error_of([Refused(1, number, b"app/huge.bin", "")], "web/main", 0)
     assert isinstance(error, NoRoomError)
+    assert error.place == "app/huge.bin"
     assert "/app/huge.bin" in error.message
     assert "Free space" in error.hint

@@ -9,12 +9,17 @@ from typing import cast
 import pytest
 
 from kindling.errors import ExecutionError
+from kindling.graph.node import FileSet
+from kindling.lang.declared import SyncStep
 from kindling.sync.protocol import Link, Process
+from kindling.sync.rules.landing import Context
 from kindling.sync.session.artefact import Artefact
 from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.latest import Latest
 from kindling.sync.session.looking import look
 from kindling.sync.session.routes import Routes
+from kindling.sync.session.sourced import source_of_plan
+from kindling.sync.source.tree import SourceTree
 from kindling.sync.trees.batch import Batch, Chmod, Delete, Mkdir, Move, Put, Rmdir
 from kindling.sync.trees.batch import Link as LinkStep
 from kindling.sync.trees.difference import difference
@@ -213,3 +218,23 @@ async def test_what_may_not_be_read_is_left_out() -> None:
     seen = await look(cast("Link", _Kernel({})))
     assert seen.argv == ()
     assert not seen.detected().known
+
+
+async def test_a_plan_knows_of_lock_files_that_are_not_synced(tmp_path: Path) -> None:
+    """What installs packages minds them all the same, those of a folder above, too."""
+    shop = tmp_path / "packages/shop"
+    shop.mkdir(parents=True)
+    (tmp_path / "package-lock.json").write_text("{}")
+    (shop / "package.json").write_text("{}")
+    (shop / "yarn.lock").write_text("# locked")
+    steps = (SyncStep(".", "/srv"),)
+    context = Context(root=shop, files=(FileSet((".",)),))
+    source = await SourceTree.open(context, steps, exclude=("yarn.lock",))
+    assert "yarn.lock" not in source.entries
+    files = (await source_of_plan(source)).files
+    assert {**files, ".": ""} == {
+        ".": "",
+        "package.json": "{}",
+        "yarn.lock": "",
+        "../package-lock.json": "",
+    }

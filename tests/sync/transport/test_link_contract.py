@@ -293,3 +293,18 @@ async def test_what_cannot_be_made_says_where_and_leaves_the_rest(subject: Subje
         await subject.apply(inside)
     assert not isinstance(caught.value, CannotCarryError)
     assert set(await subject.tree()) == {"file"}
+
+
+async def test_a_place_is_tried_out_without_a_trace(subject: Subject) -> None:
+    await subject.apply(steps.Mkdir(subject.at("d"), 0o755))
+    before = await subject.tree()
+    await subject.link.try_out(subject.at("d/new"))
+    await subject.link.try_out(subject.at("missing/new"))
+    assert await subject.tree() == before
+
+
+@pytest.mark.parametrize("subject", ["agent"], indirect=True)
+async def test_a_place_where_nothing_may_be_put_is_found_out(subject: Subject) -> None:
+    """`tar` asks for permissions alone, which root has everywhere."""
+    with pytest.raises(CannotCarryError, match="Cannot change `/sys/new`"):
+        await subject.link.try_out("sys/new")

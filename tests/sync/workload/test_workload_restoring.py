@@ -19,7 +19,7 @@ from kindling.sync.notices import Notice, Remark
 from kindling.sync.template.restore import Conflict
 from kindling.sync.template.session import SESSION_ANNOTATION
 from kindling.sync.workload.hold import Hold
-from kindling.sync.workload.liveness import end_life
+from kindling.sync.workload.liveness import SILENT_AFTER, end_life
 from kindling.sync.workload.records import Record, Records
 from kindling.sync.workload.replacing import next_to_delete, replace_pods
 from kindling.sync.workload.restoring import (
@@ -224,6 +224,58 @@ async def test_what_a_living_session_has_is_left_alone(fake: FakeCluster, tmp_pa
     assert (await hold.release()).exact
 
 
+async def test_what_a_session_elsewhere_has_is_left_alone_while_it_is_heard_of(
+    fake: FakeCluster, tmp_path: Path
+) -> None:
+    """Its record is here, since a machine and a container share the folder of the project."""
+    hold = await held_by(fake, tmp_path)
+    end_life("s1")
+    held = copy.deepcopy(live_of(fake))
+    there = replace(hold.record.holder, host="devbox", boot="other")
+    record = replace(hold.record, holder=there)
+    records, clock = Records(tmp_path), FakeClock(epoch=CLOCK.time())
+    records.save(record)
+    ref = ObjectRef("v1", "ConfigMap", "kindling-sync-s1", "default")
+    await fake.patch(ref, {"data": {"record": record.to_json()}})
+    await clock.advance(SILENT_AFTER - 20)
+    for attempts in (
+        await restore_all(fake, records, clock=clock),
+        await restore_all(fake, records, clock=clock, only=WEB, living=True),
+        await restore_workload(fake, WEB, records, clock=clock),
+        await restore_workload(fake, WEB, Records(tmp_path / "other"), clock=clock),
+    ):
+        (attempt,) = attempts
+        assert attempt.lives
+        assert attempt.released is None
+        assert "it runs on devbox, and was heard of 180 s ago" in attempt.problem
+    assert live_of(fake) == held
+    await clock.advance(40)
+    (attempt,) = await restore_all(fake, records, clock=clock)
+    assert attempt.released is not None
+    assert live_of(fake)["spec"]["template"] == deployment()["spec"]["template"]
+
+
+async def test_a_session_elsewhere_that_cannot_be_asked_for_keeps_no_other(
+    fake: FakeCluster, tmp_path: Path
+) -> None:
+    hold = await held_by(fake, tmp_path)
+    end_life("s1")
+    records = Records(tmp_path)
+    records.save(replace(hold.record, holder=replace(hold.record.holder, boot="other")))
+
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(fake, name)
+
+        async def get(self, ref: ObjectRef, **more: Any) -> Any:
+            del ref, more
+            raise UnreachableError("Cannot read it: no answer", transient=True)
+
+    (attempt,) = await restore_all(cast("Cluster", Refusing()), records, clock=CLOCK)
+    assert (attempt.problem, attempt.lives) == ("Cannot read it: no answer", False)
+    assert records.get("s1") is not None
+
+
 async def test_one_that_cannot_be_put_back_does_not_keep_the_others(
     fake: FakeCluster, tmp_path: Path
 ) -> None:
@@ -261,7 +313,8 @@ async def test_another_machine_puts_back_by_the_copy_in_the_cluster(
     record = replace(hold.record, holder=replace(hold.record.holder, host="gone", boot="other"))
     ref = ObjectRef("v1", "ConfigMap", "kindling-sync-s1", "default")
     await fake.patch(ref, {"data": {"record": record.to_json()}})
-    (attempt,) = await restore_workload(fake, WEB, Records(tmp_path / "theirs"), clock=CLOCK)
+    later = FakeClock(epoch=CLOCK.time() + SILENT_AFTER)
+    (attempt,) = await restore_workload(fake, WEB, Records(tmp_path / "theirs"), clock=later)
     assert attempt.released is not None
     assert attempt.released.exact
     assert live_of(fake)["spec"]["template"] == deployment()["spec"]["template"]
