@@ -72,7 +72,9 @@ class Edit:
                 case "rmdir":
                     place.rmdir()
                 case "rmtree":
-                    shutil.rmtree(place)
+                    # Of a fifo it would wait until somebody writes into it.
+                    if place.is_dir():
+                        shutil.rmtree(place)
                 case "chmod":
                     place.chmod(self.bits)
                 case "link":
