@@ -245,7 +245,7 @@ class Replica:
             except ValueError as wrong:
                 # Reading it anew mends that, as it does whatever else is known wrongly.
                 raise ClusterError(f"What is known of {self} is no tree: {wrong}") from wrong
-        leave = _none
+        leave: Callable[[str], bool] | None = None
         if unsteady or self.mirror:
 
             def leave(path: str) -> bool:
@@ -265,10 +265,6 @@ class Replica:
         """Longer each time, and not all replicas at the same moment."""
         most = min(_LONGEST_WAIT, _FIRST_WAIT * 4 ** (times - 1))
         await self.clock.sleep(most * random.uniform(0.5, 1.0))
-
-
-def _none(path: str) -> bool:  # noqa: ARG001
-    return False
 
 
 def _tops(wanted: Wanted) -> tuple[str, ...]:
