@@ -245,12 +245,11 @@ class Replica:
             except ValueError as wrong:
                 # Reading it anew mends that, as it does whatever else is known wrongly.
                 raise ClusterError(f"What is known of {self} is no tree: {wrong}") from wrong
-        leave: Callable[[str], bool] | None = None
-        if unsteady or self.mirror:
 
-            def leave(path: str) -> bool:
-                return path in unsteady or (self.mirror and wanted.excluded(path))
+        def left(path: str) -> bool:
+            return path in unsteady or (self.mirror and wanted.excluded(path))
 
+        leave = left if unsteady or self.mirror else None
         # Of what was wanted at any time, what is there is enough.
         had = [path for path in there.entries if path in wanted.had]
         batch = difference(want, there, had=had, mirror=self.mirror, excluded=leave)
