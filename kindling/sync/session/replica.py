@@ -274,14 +274,11 @@ class Replica:
             except ValueError as wrong:
                 # Reading it anew mends that, as it does whatever else is known wrongly.
                 raise ClusterError(f"What is known of {self} is no tree: {wrong}") from wrong
-        leave = _none
-        if unsteady or outsized or self.mirror:
 
-            def leave(path: str) -> bool:
-                return (
-                    path in unsteady or path in outsized or (self.mirror and wanted.excluded(path))
-                )
+        def left(path: str) -> bool:
+            return path in unsteady or path in outsized or (self.mirror and wanted.excluded(path))
 
+        leave = left if unsteady or outsized or self.mirror else None
         # Of what was wanted at any time, what is there is enough.
         had = [path for path in there.entries if path in wanted.had]
         batch = difference(want, there, had=had, mirror=self.mirror, excluded=leave)
@@ -311,10 +308,6 @@ def _too_big(batch: Batch, place: str) -> set[str]:
         return set()
     least = max(sizes[place], max(sizes.values()) // 4)
     return {path for path, size in sizes.items() if size >= least} | {place}
-
-
-def _none(path: str) -> bool:  # noqa: ARG001
-    return False
 
 
 def _firsts(wanted: Wanted) -> tuple[str, ...]:

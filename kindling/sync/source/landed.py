@@ -157,6 +157,18 @@ class _Laid:
     def place(self, inner: str) -> str:
         return self._prefix + inner if inner else self.top
 
+    def source(self, place: str) -> str | None:
+        """The path that lands on a place where this step has something."""
+        local = self.sync.step.local
+        if place == self.top or not place.startswith(self._prefix):
+            return self.sync.source("/" + place)
+        inner = place[len(self._prefix) :]
+        if inner not in self._known:
+            # A folder that is only there for what lies in it.
+            return self.sync.source("/" + place)
+        # It is known because it lands there: the rules need not be asked.
+        return inner if local == "." else posixpath.join(local, inner)
+
     def _shown(self, inner: str) -> Entry | None:
         held = self._known.get(inner)
         if held is None:
@@ -227,7 +239,7 @@ class Landed:
         if place in self._known:
             for laid in reversed(self._laid):
                 if laid.at(place) is not None:
-                    return laid.sync.source("/" + place)
+                    return laid.source(place)
         return None
 
     def changed(self, paths: Collection[str]) -> set[str]:

@@ -61,6 +61,7 @@ class _Rules:
     """What follows from the steps and from all that is ignored."""
 
     top: str
+    folder: Path
     context: Context
     selection: Selection
     reader: Reader
@@ -167,7 +168,7 @@ class SourceTree:
         path = self._landed.source(place)
         if path is None:
             raise SourceChangedError(place)
-        return Path(self._rules.top) / path
+        return self._rules.folder / path
 
     def knows(self, path: str) -> bool:
         """Was the (absolute) path there when it was last looked at?"""
@@ -276,7 +277,9 @@ class SourceTree:
         context = with_ignores(self._given, self._patterns, top)
         selection = Selection(context, syncs_of(self._steps, context, {}))
         files = frozenset(ignore_files(self._given))
-        return _Rules(top, context, selection, Reader(top, selection, self._cache), files)
+        return _Rules(
+            top, Path(top), context, selection, Reader(top, selection, self._cache), files
+        )
 
     def _land(self) -> None:
         syncs = syncs_of(self._steps, self._rules.context, self._entries)

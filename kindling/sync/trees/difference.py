@@ -53,17 +53,13 @@ _OPEN = 0o700
 _NOTHING = "sha256:" + hashlib.sha256(b"").hexdigest()
 
 
-def _none(path: str) -> bool:  # noqa: ARG001
-    return False
-
-
 def difference(
     wanted: TreeManifest,
     there: TreeManifest,
     *,
     had: Collection[str] = EMPTY.entries,
     mirror: bool = False,
-    excluded: Callable[[str], bool] = _none,
+    excluded: Callable[[str], bool] | None = None,
 ) -> Batch:
     """The operations that bring `there` to hold `wanted`.
 
@@ -74,14 +70,14 @@ def difference(
 
     The batch's `refused` are those of the source and what is in the way.
     """
+    if excluded is None:
+        return _Difference(wanted, there, frozenset(had), mirror, _none).batch()
     return _Difference(covered(wanted, excluded), there, frozenset(had), mirror, excluded).batch()
 
 
 def covered(wanted: TreeManifest, excluded: Callable[[str], bool]) -> TreeManifest:
     """`wanted` without what is excluded. An excluded folder with something in it that is not stays,
     with whatever mode it has."""
-    if excluded is _none:
-        return wanted
     kept = {path: entry for path, entry in wanted.entries.items() if not excluded(path)}
     for path in list(kept):
         for folder in above(path):
@@ -91,6 +87,10 @@ def covered(wanted: TreeManifest, excluded: Callable[[str], bool]) -> TreeManife
             if wanted.entries[folder].kind is Kind.DIR:
                 kept[folder] = Entry(Kind.DIR)
     return TreeManifest(kept, wanted.refused)
+
+
+def _none(path: str) -> bool:  # noqa: ARG001
+    return False
 
 
 @dataclass(slots=True)
@@ -227,12 +227,11 @@ class _Difference:
     def _opened(self, steps: _Steps) -> Iterable[Operation]:
         """The steps in their order, between the opening and the closing of folders."""
         inner = steps.inner()
-        need: set[str] = set()
-        for step in inner:
-            need.update(above(step.path))
-            if isinstance(step, Move):
-                need.update(above(step.source))
-        need.update(folder for path in steps.closing for folder in above(path))
+        paths = {step.path for step in inner}
+        paths.update(step.source for step in inner if isinstance(step, Move))
+        # Thousands of files lie in few folders.
+        need = {path.rpartition("/")[0] for path in paths.union(steps.closing)} - {""}
+        need.update([up for folder in need for up in above(folder)])
         have = self.there.entries
         opened: list[Operation] = []
         closing = dict(steps.closing)

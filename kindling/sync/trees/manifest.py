@@ -24,7 +24,6 @@ set-group-id and sticky bits stay at home, since the files get another owner ove
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -56,6 +55,7 @@ _PATH_MOST = 4095
 _LINKS_MOST = 40
 _CARRIED = 0o777
 _AGENTS = ".kindling-tmp-"
+_DOTS = frozenset(("", ".", ".."))
 _REMEMBERED = 1 << 16
 """Paths and entries of one project are read again with every save; most are as they were."""
 
@@ -128,16 +128,22 @@ class TreeManifest:
     refused: tuple[Refused, ...] = ()
 
     def __post_init__(self) -> None:
-        for path in self.entries:
-            if wrong := _wrong(path):
-                raise ValueError(f"{path!r}: {wrong}")
-            if not (parent := posixpath.dirname(path)):
-                continue
-            if (held := self.entries.get(parent)) is None:
-                raise ValueError(f"{path!r} lies in a folder that is not in the tree")
-            if held.kind is not Kind.DIR:
-                raise ValueError(f"{path!r} lies in something that is no folder")
+        # Made several times of thousands of entries: a folder comes before what lies in it, so that
+        # of most paths the last name alone is new.
         ordered = {path: self.entries[path] for path in sorted(self.entries)}
+        folders: set[str] = set()
+        for path, entry in ordered.items():
+            folder, slash, name = path.rpartition("/")
+            known = not slash or folder in folders
+            if not (known and _is_plain(path, name)) and (wrong := _wrong(path)):
+                raise ValueError(f"{path!r}: {wrong}")
+            if not known:
+                where = "a folder that is not in the tree"
+                if folder in ordered:
+                    where = "something that is no folder"
+                raise ValueError(f"{path!r} lies in {where}")
+            if entry.kind is Kind.DIR:
+                folders.add(path)
         object.__setattr__(self, "entries", MappingProxyType(ordered))
 
     def __len__(self) -> int:
@@ -254,6 +260,18 @@ def _wrong(path: str) -> str:
     if len(raw) > _PATH_MOST or any(len(part) > _NAME_MOST for part in raw.split(b"/")):
         return f"a name has more than {_NAME_MOST} bytes, or the path more than {_PATH_MOST}"
     return ""
+
+
+def _is_plain(path: str, name: str) -> bool:
+    """Is it clear that nothing is wrong with the last name of a path whose folders are known?
+    `_wrong` knows more, and takes longer."""
+    return (
+        name.isascii()
+        and name not in _DOTS
+        and "\0" not in name
+        and len(name) <= _NAME_MOST
+        and len(path) <= _PATH_MOST // 4
+    )
 
 
 def _kept_for_the_agent(path: str) -> str:

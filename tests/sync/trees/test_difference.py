@@ -22,6 +22,8 @@ from kindling.sync.trees.manifest import (
     Kind,
     Reason,
     TreeManifest,
+    above,
+    not_carried,
     of_container,
     of_source,
     path_bytes,
@@ -455,3 +457,34 @@ def test_the_oracle_does_only_what_a_file_system_does(
 def test_a_folder_that_is_not_empty_stays() -> None:
     there = tree(d="dir:755", d__f="file:644:1")
     assert applied([Rmdir("d"), Delete("gone"), Rmdir("gone")], there) == there
+
+
+_PARTS = st.sampled_from(
+    [*"aabbcc", "é", "n" * 250, "n" * 256, "é" * 127, "é" * 128, "", ".", "..", "\0"]
+)
+
+
+@given(
+    st.dictionaries(
+        st.lists(_PARTS, min_size=1, max_size=4).map("/".join),
+        st.sampled_from([Entry(Kind.DIR, 0o755), Entry(Kind.FILE, 0o644), Entry(Kind.OTHER)]),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_a_tree_is_made_of_nothing_but_paths_that_lie_in_its_folders(
+    entries: dict[str, Entry], whole: bool
+) -> None:
+    if whole:
+        ways = [up for path in entries for up in above(path)]
+        entries = {**entries, **dict.fromkeys(ways, Entry(Kind.DIR))}
+    possible = all(
+        not_carried(path, "file:644:sha256:1") is None
+        and all(up in entries and entries[up].kind is Kind.DIR for up in above(path))
+        for path in entries
+    )
+    if possible:
+        assert list(TreeManifest(entries)) == sorted(entries)
+    else:
+        with pytest.raises(ValueError, match=r": it |lies in|: a name"):
+            TreeManifest(entries)
