@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from kindling.files.ignore import parse_patterns
 from kindling.graph.node import FileSet, IgnoreRule
 from kindling.lang.declared import SyncStep
-from kindling.sync.rules.landing import Context, landed_tree, source_of, syncs_of
+from kindling.sync.rules.landing import Context, landed_tree, landings, syncs_of
 from kindling.sync.source.tree import SourceTree
 from kindling.sync.trees.difference import difference
-from kindling.sync.trees.manifest import EMPTY, Kind, TreeManifest
+from kindling.sync.trees.manifest import EMPTY, Kind, TreeManifest, parsed
 from kindling.sync.trees.memory import applied
 
 NAMES = ("a", "b", "c.log", ".git", "keep", "n\nl", "\udcff")
@@ -186,9 +186,9 @@ async def _story(
         )
         for place, entry in source.tree.entries.items():
             if entry.kind is Kind.FILE:
-                path = source_of("/" + place, source.syncs, source.entries)
-                assert path is not None
-                assert source.file(place) == root / path
+                path = source.file(place).relative_to(root).as_posix()
+                assert parsed(source.entries[path], None) == entry
+                assert "/" + place in landings(path, source.syncs)
         entries, tree = before
         assert set(looked.changed) == {
             path
