@@ -20,10 +20,8 @@ from kindling.executors.protocol import (
     Failed,
     FilesSaved,
     Job,
-    LogSink,
     Observation,
     Outcome,
-    ProcessRunner,
     ReadinessReport,
     Succeeded,
 )
@@ -141,7 +139,7 @@ class SyncExecutor:
             order,
             cluster=cluster,
             records=Records(folder),
-            processes=_Programs(job.world.processes),
+            processes=job.world.processes,
             clock=job.world.clock,
             tell=live.tell,
             folder=scratch,
@@ -338,39 +336,3 @@ def _digest_of(entries: Sequence[tuple[str, str]]) -> str:
 def _spec(job: Job) -> SyncSpec:
     assert isinstance(job.node.spec, SyncSpec)
     return job.node.spec
-
-
-class _Programs:
-    """Programs of this machine as a sync session runs them: what they say is one stream."""
-
-    def __init__(self, processes: ProcessRunner) -> None:
-        self._processes = processes
-
-    async def run(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        env: Mapping[str, str],
-        log: Callable[[str], None] | None = None,
-        stdin: bytes = b"",
-        timeout: float = 0.0,
-        keep_output: bool = True,
-    ) -> Any:
-        return await self._processes.run(
-            argv,
-            cwd=cwd,
-            env=env,
-            log=None if log is None else _one_stream(log),
-            stdin=stdin,
-            timeout=timeout,
-            keep_output=keep_output,
-        )
-
-
-def _one_stream(log: Callable[[str], None]) -> LogSink:
-    def told(line: str, stream: str = "stdout") -> None:
-        del stream
-        log(line)
-
-    return told
