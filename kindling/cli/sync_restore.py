@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Wish", "decide_by", "restore_left"]
 
-_PREFIX = "kindling-sync-"
 _MANAGED = (("app.kubernetes.io/managed-by", "kindling"),)
 
 
@@ -135,7 +134,7 @@ async def _all(
 async def _recorded_there(reached: Reached, place: str) -> list[Record]:
     """The records that sessions keep in the namespace, of which this machine may know nothing."""
     from kindling.kube.errors import ForbiddenError
-    from kindling.sync.workload.agents import find_record
+    from kindling.sync.workload.agents import CONFIG_MAP_PREFIX, find_record
 
     try:
         listing = await reached.cluster.list("v1", "ConfigMap", namespace=place, labels=_MANAGED)
@@ -144,10 +143,11 @@ async def _recorded_there(reached: Reached, place: str) -> list[Record]:
     names = sorted(
         name
         for item in listing.items
-        if (name := str(item["metadata"]["name"])).startswith(_PREFIX)
+        if (name := str(item["metadata"]["name"])).startswith(CONFIG_MAP_PREFIX)
     )
     found = [
-        await find_record(reached.cluster, name.removeprefix(_PREFIX), place) for name in names
+        await find_record(reached.cluster, name.removeprefix(CONFIG_MAP_PREFIX), place)
+        for name in names
     ]
     return [record for record in found if record is not None]
 

@@ -21,6 +21,7 @@ from kindling.sync.workload.records import Record
 
 __all__ = [
     "AGENT_KEY",
+    "CONFIG_MAP_PREFIX",
     "MANAGER",
     "RENEWED_ANNOTATION",
     "architecture_of",
@@ -38,6 +39,9 @@ MANAGER = "kindling-sync"
 """The field manager of all that a session writes."""
 
 AGENT_KEY = "agent"
+CONFIG_MAP_PREFIX = "kindling-sync-"
+"""What the ConfigMap of a session is called; the session's name follows."""
+
 RENEWED_ANNOTATION = "kindling.dev/renewed"
 _RECORD_KEY = "record"
 _ARCHITECTURES: Mapping[str, str] = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -47,7 +51,7 @@ _SELECTOR = "kubernetes.io/arch"
 
 def session_config_map(session: str, namespace: str) -> ObjectRef:
     """The ConfigMap of a session."""
-    return ObjectRef("v1", "ConfigMap", f"kindling-sync-{session}", namespace)
+    return ObjectRef("v1", "ConfigMap", f"{CONFIG_MAP_PREFIX}{session}", namespace)
 
 
 def config_map(
