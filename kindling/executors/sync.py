@@ -282,6 +282,7 @@ def _order(job: Job, spec: SyncSpec, workload: ObjectRef) -> Order:
         steps=spec.steps,
         context=Context(spec.image or job.node.name, job.world.root, files),
         container=spec.container,
+        also=spec.also,
         overrides=Overrides(restart=spec.acts or restarts),
         everything=not spec.built or any(isinstance(step, InitialSync) for step in spec.steps),
         what=job.node.resource or job.node.name,

@@ -336,6 +336,8 @@ class SyncSpec:
     acts: bool = False
     """Find out what runs, and do what makes new files have effect. Without it that is up to the
     steps."""
+    also: tuple[str, ...] = ()
+    """The names of other containers that run the same image, and get the same files."""
 
 
 @dataclass(frozen=True, slots=True)

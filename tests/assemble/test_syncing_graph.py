@@ -135,14 +135,31 @@ def test_a_base_image_is_spared_when_all_that_is_built_upon_it_is_synced(
 
 
 def test_an_image_is_not_spared_when_something_else_runs_it(project: Project) -> None:
-    """A Job, or a second container, gets new files by a new image alone."""
-    steps = image("web", "sync('web', '/app')") + "k8s_yaml('web.yaml')"
+    """A Job, or a second container whose program is to start anew, gets new files by a new image
+    alone."""
+    steps = image("web", "sync('web', '/app'), restart_container()") + "k8s_yaml('web.yaml')"
     project.write("web.yaml", workload("web", "web") + workload("job", "web", kind="DaemonSet"))
     assert spec(build(project, steps), "web").covers == ()
     project.write("web.yaml", workload("web", "web", "web"))
     made = build(project, steps)
     assert spec(made, "web").covers == ()
     assert any("`c1` of Deployment/web" in str(one) for one in made.warnings)
+
+
+def test_all_containers_of_a_pod_that_run_one_image_are_synced_together(project: Project) -> None:
+    steps = image("web", "sync('web', '/app')") + image("other", "sync('other', '/app')")
+    steps += "k8s_yaml('web.yaml')"
+    project.write("web.yaml", workload("web", "busybox", "web", "other", "web", "web"))
+    made = build(project, steps)
+    found = spec(made, "web")
+    assert (found.container, found.also) == ("c1", ("c3", "c4"))
+    assert found.covers == ("image:web",)
+    (warning,) = (str(one) for one in made.warnings)
+    assert "container `c2` of Deployment/web" in warning
+    assert "is not synced, since `c1` of the same pods is" in warning
+    project.write("web.yaml", workload("web", "web", "other", "other"))
+    assert spec(build(project, steps), "web").also == ()
+    assert spec(build(project, steps), "web").covers == ("image:web",)
 
 
 def test_what_is_read_of_an_output_does_not_build_a_spared_image_by_itself(

@@ -10,6 +10,7 @@ import signal
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 
@@ -62,6 +63,36 @@ service("web", "busybox:1.36", 8000, namespace = "{ns}",
     command = ["sh", "-c", "mkdir -p /www && exec httpd -f -p 8000 -h /www"],
     sync = [sync("www", "/www")],
     port_forwards = [port_forward({port}, 8000)])
+"""
+
+
+TWICE = """
+docker_build("web-{ns}", "app", live_update = [sync("app/www", "/www")])
+k8s_yaml(blob('''
+apiVersion: v1
+kind: Namespace
+metadata: {{name: {ns}}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: web, namespace: {ns}}}
+spec:
+  selector: {{matchLabels: {{app: web}}}}
+  template:
+    metadata: {{labels: {{app: web}}}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: web
+        image: web-{ns}
+        command: [httpd, -f, -p, "8000", -h, /www]
+        ports: [{{containerPort: 8000}}]
+      - name: worker
+        image: web-{ns}
+        command: [httpd, -f, -p, "8001", -h, /www]
+        ports: [{{containerPort: 8001}}]
+'''))
+k8s_resource("web", port_forwards = [port_forward({port}, 8000), port_forward({other}, 8001)])
 """
 
 
@@ -135,6 +166,28 @@ async def test_a_live_update_is_served_and_what_it_cannot_do_is_built(
     old = json.loads(before)
     assert container.pop("image") != old["spec"]["containers"][0].pop("image")
     assert after == old, "but for the image it is as it was"
+
+
+async def test_two_containers_of_one_image_are_both_carried_to_and_nothing_is_built(
+    bench: Workbench, cluster: Cluster, ns: str, unused_tcp_port_factory: Callable[[], int]
+) -> None:
+    bench.environment["DOCKER_HOST"] = os.environ.get("DOCKER_HOST", "")
+    bench.write("app/Dockerfile", "FROM busybox:1.36\nCOPY . /\n")
+    bench.write("app/www/index.html", "one")
+    ports = unused_tcp_port_factory(), unused_tcp_port_factory()
+    bench.write("Kindlingfile", TWICE.format(ns=ns, port=ports[0], other=ports[1]))
+    async with bench.up() as session:
+        await done(session, "sync:web", *(f"portforward:web-{port}" for port in ports))
+        before = await template(cluster, ns)
+        assert await holder(cluster, ns)
+        mark = session.mark()
+        bench.write("app/www/index.html", "two")
+        for port in ports:
+            await answers(port, "two")
+        assert Verdict.RAN not in session.since(mark).verdicts(f"image:web-{ns}")
+        assert await template(cluster, ns) == before, "files alone need nothing of the template"
+    assert await template(cluster, ns) == before
+    assert not await holder(cluster, ns)
 
 
 async def test_a_prebuilt_image_is_synced_and_put_back_after_any_end(

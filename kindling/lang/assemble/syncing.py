@@ -3,8 +3,9 @@ it one that puts back what that changed.
 
 A workload is synced when `sync=` of its `service()` or `dse()` says so, or when a container runs an
 image with `live_update=`. Only Deployments and StatefulSets can be: the pods of others do not come
-back from a changed template. One container of a workload is synced; what concerns another is built
-anew, and a warning says so.
+back from a changed template. Of a workload the containers of one image are synced; what concerns
+those of another is built anew, and a warning says so. So is what concerns a second container whose
+program the steps start anew, since it may be another program.
 """
 
 from __future__ import annotations
@@ -15,7 +16,14 @@ from dataclasses import dataclass, replace
 from kindling.errors import ConfigError
 from kindling.graph.node import EdgeKind, FileSet, IgnoreRule, Kind, Node, NodeId, Where, node_id
 from kindling.graph.spec import ObjectRef, RollbackSpec, SyncSpec
-from kindling.graph.steps import LEFT_OUT, FallBackOn, InitialSync, LiveUpdateStep, SyncStep
+from kindling.graph.steps import (
+    LEFT_OUT,
+    FallBackOn,
+    InitialSync,
+    LiveUpdateStep,
+    RestartContainer,
+    SyncStep,
+)
 from kindling.lang.assemble.deploy import apply_of, modes_of, rollout_of, writers_of
 from kindling.lang.assemble.draft import Draft
 from kindling.lang.assemble.environments import deployment_of
@@ -44,6 +52,8 @@ class _Wish:
     runs: int
     """What runs it, of those that `_runs` lists."""
     acts: bool = False
+    also: tuple[str, ...] = ()
+    """Other containers of the same image."""
 
 
 def add_syncs(
@@ -185,7 +195,7 @@ def _of_environment(resource: Resource, taken: Taken, images: Images) -> Iterato
 
 
 def _of_workload(draft: Draft, resource: Resource, taken: Taken, images: Images) -> Iterator[_Wish]:
-    first = ""
+    found: _Wish | None = None
     for template in pod_templates(taken.manifest):
         for container in template.spec.get("containers") or ():
             image = images.find(str(container.get("image", "")))
@@ -193,15 +203,27 @@ def _of_workload(draft: Draft, resource: Resource, taken: Taken, images: Images)
                 continue
             name = str(container.get("name", ""))
             steps = image.declaration.live_update
-            if first:
+            if found is not None and found.image is image and _together(image):
+                found = replace(found, also=(*found.also, name))
+            elif found is not None:
                 draft.warn(
                     steps[0].where,
-                    f"container `{name}` of {taken.ref} is not synced, since `{first}` of the same"
-                    f" pods is; a change to its image `{image.declaration.ref}` builds it anew",
+                    f"container `{name}` of {taken.ref} is not synced, since `{found.container}` of"
+                    f" the same pods is; a change to its image `{image.declaration.ref}` builds it"
+                    " anew",
                 )
-                continue
-            first = name
-            yield _Wish(resource, steps, steps[0].where, taken.ref, name, image, id(taken))
+            else:
+                at = steps[0].where
+                found = _Wish(resource, steps, at, taken.ref, name, image, id(taken))
+    if found is not None:
+        yield found
+
+
+def _together(image: Image) -> bool:
+    """Are several containers of a pod that run the image synced together? Files are the same in
+    all of them; a restart is another thing where their commands differ."""
+    steps = image.declaration.live_update
+    return bool(steps) and not any(isinstance(step, RestartContainer) for step in steps)
 
 
 def _runs(resources: Resources, images: Images) -> Iterator[tuple[str, int, tuple[Image, ...]]]:
@@ -219,12 +241,12 @@ def _runs(resources: Resources, images: Images) -> Iterator[tuple[str, int, tupl
 
 
 def _passed_over(taken: Taken, images: Images) -> Iterator[tuple[str, int, tuple[Image, ...]]]:
-    """Images that a pod runs in more than one container: only one of them is synced."""
+    """Images that a pod runs in more than one container, where only one of them is synced."""
     seen: set[str] = set()
     for template in pod_templates(taken.manifest) if taken.environment is None else ():
         for container in template.spec.get("containers") or ():
             image = images.find(str(container.get("image", "")))
-            if image is not None and image.name in seen:
+            if image is not None and image.name in seen and not _together(image):
                 yield image.name, -1, image.whole
             elif image is not None:
                 seen.add(image.name)
@@ -272,6 +294,7 @@ def _spec(wish: _Wish, spared: Iterable[NodeId]) -> SyncSpec:
         built=tuple(made_by),
         covers=tuple(covers),
         acts=wish.acts,
+        also=wish.also,
     )
 
 

@@ -17,7 +17,7 @@ from kindling.sync.runtimes.projects import local_build
 from kindling.sync.runtimes.reloading import needs_restart, reloads, signal_refused
 from kindling.sync.runtimes.runtime import Check, Family, Mode, Runtime
 
-__all__ = ["Overrides", "Source", "Strategy", "lines", "plan", "restarting"]
+__all__ = ["Overrides", "Source", "Strategy", "files_only", "lines", "plan", "restarting"]
 
 _EMPTY: Mapping[str, str] = MappingProxyType({})
 
@@ -151,6 +151,12 @@ def restarting(strategy: Strategy) -> Strategy:
         settle=strategy.runtime.settle or 2,
         says="supervise and restart (`restart_container`)",
     )
+
+
+def files_only(strategy: Strategy) -> Strategy:
+    """Files as they are and nothing else, whatever runs: for containers that may each run another
+    thing."""
+    return Strategy(strategy.runtime, Mode.STATIC, restarts=False, says="files only")
 
 
 def _overridden(detection: Detection, language: str) -> tuple[Detection, tuple[str, ...]]:

@@ -26,7 +26,7 @@ from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection
 from kindling.sync.runtimes.frontend import configured_by, document_root
-from kindling.sync.runtimes.plan import Strategy, plan, restarting
+from kindling.sync.runtimes.plan import Strategy, files_only, plan, restarting
 from kindling.sync.session.looking import Seen, find_program, look, seen_from
 from kindling.sync.session.order import Order
 from kindling.sync.session.sourced import source_of_plan
@@ -93,7 +93,9 @@ async def begin(
             "A mirror of `/` would take the container's own programs away",
             hint="Sync to a folder of its own, such as `/app`.",
         )
-    writable = read_only(template, manifest, remotes)
+    others = [chosen(template, name) for name in order.also]
+    closed = [place for one in (manifest, *others) for place in read_only(template, one, remotes)]
+    writable = tuple(dict.fromkeys(closed))
     container = await _first(order, cluster, clock, tell)
     link: Link | None = None
     try:
@@ -137,6 +139,8 @@ async def _planned(
     strategy = plan(detection, order.overrides, source=project, machine=machine, here=here())
     if any(isinstance(step, RestartContainer) for step in order.steps):
         strategy = restarting(strategy)
+    if order.also:
+        strategy = files_only(strategy)
     if strategy.patches and problem is not None:
         raise problem
     if strategy.leaves:

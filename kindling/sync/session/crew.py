@@ -326,6 +326,11 @@ class Crew:
             self.fleet.leave_behind(one, "connection lost", one.problem)
         outcome, owes = outcome_of(all_served, self.fleet.behind)
         self.owed = task.commands if owes else ()
+        lost = next((one for one in self.fleet if one.hopeless), None)
+        if self.order.also and outcome.action is Action.DONE and lost is not None:
+            # Others that can be reached are no reason to leave a container as it is for good.
+            problem = lost.error.message if lost.error is not None else lost.problem
+            return replace(outcome, action=Action.REBUILD, why=f"{lost.container}: {problem}")
         return outcome
 
     async def _bring(self, served: Served, places: Sequence[str]) -> None:

@@ -28,6 +28,9 @@ class Order:
     context: Context
     container: str = ""
     """Empty: the default one of the pod template."""
+    also: tuple[str, ...] = ()
+    """Others that run the same image, and get the same files. Not where anything is restarted:
+    what runs in them may be another thing."""
     overrides: Overrides = field(default_factory=Overrides)
     mirror: bool = False
     """What the container has of its own below the destinations goes, too."""

@@ -317,6 +317,7 @@ class SyncSession:
             agent="",
             argv=began.argv if strategy.patches else (),
             writable=began.writable,
+            also=order.also,
         )
         hold = await take(
             self._cluster,

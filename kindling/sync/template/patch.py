@@ -70,37 +70,45 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
     refuse_second(template, session, called)
     result = copy.deepcopy(dict(template))
     spec = result["spec"] = without_ours(result.get("spec") or {})
-    target = chosen(result, session.container)
+    targets = [chosen(result, name) for name in session.containers]
+    target = targets[0]
     volumes: list[dict[str, Any]] = [
         {"name": _AGENT_VOLUME, "configMap": {"name": session.agent, "defaultMode": 0o555}}
     ]
-    mounts: list[dict[str, Any]] = [_agent_mount()]
+    mounts: list[list[dict[str, Any]]] = [[_agent_mount()] for _ in targets]
     if session.argv:
         volumes.append({"name": _CONTROL_VOLUME, "emptyDir": {}})
-        mounts.append({"name": _CONTROL_VOLUME, "mountPath": CONTROL_FOLDER})
+        mounts[0].append({"name": _CONTROL_VOLUME, "mountPath": CONTROL_FOLDER})
         words = ("supervise", "--control", CONTROL_FOLDER, "--hold", "--", *session.argv)
         target["command"] = [AGENT_PATH, *words]
         target.pop("args", None)
-    for at, place in enumerate(session.writable):
+    # Each container has a folder of its own, as it has in the image.
+    folders = [(place, mine) for mine in mounts for place in session.writable]
+    for at, (place, mine) in enumerate(folders):
         volumes.append({"name": f"{OURS}files-{at}", "emptyDir": {}})
-        mounts.append({"name": f"{OURS}files-{at}", "mountPath": place})
+        mine.append({"name": f"{OURS}files-{at}", "mountPath": place})
     spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
     if session.writable:
-        seed = _seed(target, session.writable)
+        seed = _seed(target, [place for place, _ in folders])
         spec["initContainers"] = [seed, *(spec.get("initContainers") or ())]
     if session.architecture:
         nodes = {**(spec.get("nodeSelector") or {}), _ARCHITECTURE: session.architecture}
         spec["nodeSelector"] = nodes
-    target["volumeMounts"] = [*(target.get("volumeMounts") or ()), *mounts]
-    if session.relax_probes:
-        for name in ("livenessProbe", "startupProbe"):
-            if isinstance(probe := target.get(name), Mapping):
-                most = max(_PATIENCE, int(probe.get("failureThreshold") or 0))
-                target[name] = {**probe, "failureThreshold": most}
+    for each, mine in zip(targets, mounts, strict=True):
+        each["volumeMounts"] = [*(each.get("volumeMounts") or ()), *mine]
+        if session.relax_probes:
+            _relax(each)
     metadata = result["metadata"] = dict(result.get("metadata") or {})
     annotations = dict(metadata.get("annotations") or {})
     metadata["annotations"] = {**annotations, SESSION_ANNOTATION: note(session)}
     return result
+
+
+def _relax(container: dict[str, Any]) -> None:
+    for name in ("livenessProbe", "startupProbe"):
+        if isinstance(probe := container.get(name), Mapping):
+            most = max(_PATIENCE, int(probe.get("failureThreshold") or 0))
+            container[name] = {**probe, "failureThreshold": most}
 
 
 def carries(template: Manifest, session: Session) -> bool:

@@ -70,8 +70,9 @@ class Recorded:
     def from_json(cls, text: str) -> Recorded:
         data = json.loads(text)
         session = data.pop("session")
-        for key in ("argv", "writable"):
-            session[key] = tuple(session[key])
+        for key in ("argv", "writable", "also"):
+            # Of a record of before there was such a field, too.
+            session[key] = tuple(session.get(key, ()))
         return cls(**data, session=Session(**session))
 
 
@@ -141,7 +142,8 @@ def begin(workload: Manifest, session: Session, *, patch: bool = True) -> Begun:
         )
     before = spec["template"]
     if not patch:
-        chosen(before, session.container)
+        for name in session.containers:
+            chosen(before, name)
     record = Recorded(
         kind,
         str(metadata.get("namespace", "")),

@@ -38,7 +38,8 @@ class Session:
     `writable` are destinations that the container cannot write (`read_only`): each gets an
     `emptyDir`, into which the image's own files are copied first. `architecture`, as Kubernetes
     calls it (`amd64`), keeps the pods on nodes of that kind, where the cluster has several: the
-    agent is there for one.
+    agent is there for one. `also` are the other containers that the session carries files into:
+    they run the same image, and their commands stay as they are.
     """
 
     name: str
@@ -51,6 +52,12 @@ class Session:
     writable: tuple[str, ...] = ()
     relax_probes: bool = True
     architecture: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The names of all its containers."""
+        return (self.container, *self.also)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,8 @@ __all__ = ["Chosen", "Wanted", "choose", "has_patch", "still"]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which containers are wanted: those called `name`, of pods that carry the patch of `session`
-    where it has one. Without a session, of all pods of the newest revision.
+    """Which containers are wanted: those called `name`, and as one of `also`, of pods that carry
+    the patch of `session` where it has one. Without a session, of all pods of the newest revision.
 
     `patch` is the session as it was sent, by which a template is known that lost a part of it.
     """
@@ -42,6 +42,11 @@ class Wanted:
     patched: bool = False
     supervised: bool = False
     patch: Session | None = None
+    also: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.name, *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,14 @@ def choose(
     lost = _is_lost(workload, wanted)
 
     def runs(pod: Manifest) -> bool:
-        return _running(pod, wanted) is not None
+        return all(_running(pod, wanted, name) is not None for name in wanted.names)
 
     standing = assess(workload, replica_sets, pods, Readiness.WAIT, runs)
     ours = [] if lost else list(standing.pods)
     if wanted.patched:
         ours = [pod for pod in ours if has_patch(pod, wanted.session)]
-    found = [container for pod in ours if (container := _running(pod, wanted)) is not None]
+    running = (_running(pod, wanted, name) for pod in ours for name in wanted.names)
+    found = [container for container in running if container is not None]
     waiting: list[str] = []
     ailing: list[Trouble] = []
     for pod in ours:
@@ -97,11 +103,12 @@ def choose(
     if not waiting and standing.progress is Progress.WAITING:
         waiting.append(standing.text)
     return Chosen(
-        tuple(sorted(found, key=lambda one: one.pod)),
+        tuple(sorted(found, key=lambda one: (one.pod, wanted.names.index(one.name)))),
         tuple(waiting),
         tuple(ailing),
         standing.text if standing.progress is Progress.FAILED else "",
-        standing.progress is Progress.READY and len(found) >= _replicas(workload),
+        standing.progress is Progress.READY
+        and len(found) >= _replicas(workload) * len(wanted.names),
         _unseen(workload),
         lost,
     )
@@ -137,21 +144,21 @@ def has_patch(pod: Manifest, session: str) -> bool:
     return inside is not None and inside.name == session
 
 
-def _running(pod: Manifest, wanted: Wanted) -> Container | None:
+def _running(pod: Manifest, wanted: Wanted, name: str) -> Container | None:
     if is_deleting(pod):
         return None
-    status = next((s for s in container_statuses(pod) if s.get("name") == wanted.name), None)
+    status = next((s for s in container_statuses(pod) if s.get("name") == name), None)
     if status is None or not (status.get("state") or {}).get("running"):
         return None
     metadata = pod["metadata"]
     return Container(
         namespace=str(metadata.get("namespace", "")),
         pod=str(metadata["name"]),
-        name=wanted.name,
+        name=name,
         pod_uid=str(metadata["uid"]),
         id=str(status.get("containerID") or ""),
         node=str(pod["spec"].get("nodeName") or ""),
-        supervised=wanted.supervised,
+        supervised=wanted.supervised and name == wanted.name,
         mounted=wanted.patched,
     )
 
@@ -159,7 +166,7 @@ def _running(pod: Manifest, wanted: Wanted) -> Container | None:
 def _phase(pod: Manifest, wanted: Wanted) -> str:
     for status in container_statuses(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
-        if status.get("name") == wanted.name and waiting.get("reason"):
+        if status.get("name") in wanted.names and waiting.get("reason"):
             return str(waiting["reason"])
     return str((pod.get("status") or {}).get("phase") or "Pending").lower()
 

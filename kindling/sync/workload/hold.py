@@ -191,6 +191,7 @@ class Hold:
             patched,
             bool(patched and session.argv),
             self.whole,
+            session.also,
         )
         return choose(
             watch.workloads.get(self.ref),

@@ -246,11 +246,14 @@ class Stage:
         file.chmod(mode)
         return path
 
-    def deploy(self, replicas: int = 1, **container: Any) -> None:
+    def deploy(self, replicas: int = 1, *, also: Sequence[str] = (), **container: Any) -> None:
+        """`also`: other containers, like the first."""
         manifest = deployment("web", replicas)
         own = manifest["spec"]["template"]["spec"]["containers"][0]
         del own["args"]
         own.update({"command": list(self.argv), **container})
+        spec = manifest["spec"]["template"]["spec"]
+        spec["containers"] += [{**own, "name": name} for name in also]
         self.ref = ref_of(manifest)
         self.cluster.put(manifest)
 

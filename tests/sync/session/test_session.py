@@ -403,6 +403,51 @@ async def test_stop_gives_the_workload_back_and_can_be_done_again(stage: Stage) 
     assert not list((stage.folder / "records").glob("*.json"))
 
 
+async def test_containers_of_one_image_are_all_synced_and_nothing_of_the_pods_is_touched(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy(2, also=["worker"])
+    (before,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    steps = (SyncStep(".", "/app"), RunStep(("sh", "-c", "make")))
+    async with running(stage, stage.session(steps=steps, also=("worker",))) as session:
+        assert [one.name for one in session.containers] == ["app", "worker", "app", "worker"]
+        stage.assert_equal()
+        assert session.settled
+        stage.write("a.py", "changed")
+        outcome = await session.changed(["a.py"])
+        assert (outcome.action, outcome.containers) == (Action.DONE, 4)
+        stage.assert_equal()
+        assert all(pod.ran for pod in stage.current)
+        assert not any(pod.restarts or pod.signals for pod in stage.current)
+        (now,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+        assert now == before
+    (after,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    assert after == before
+
+
+@pytest.mark.parametrize("everything", [True, False])
+async def test_a_second_container_that_cannot_take_files_asks_for_a_rebuild(
+    stage: Stage, everything: bool
+) -> None:
+    def prepare(pod: Pod) -> None:
+        pod.closed = pod.container.name == "worker"
+
+    stage.prepare = prepare
+    stage.write("a.py")
+    stage.deploy(also=["worker"])
+    (before,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    session = stage.session(also=("worker",), everything=everything)
+    async with running(stage, session):
+        for text in ("changed", "again"):
+            stage.write("a.py", text)
+            outcome = await session.changed(["a.py"])
+            assert outcome.action is Action.REBUILD
+            assert "read-only file system" in outcome.why
+    (after,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    assert after == before
+
+
 async def test_an_api_server_that_is_away_ends_nothing(stage: Stage) -> None:
     stage.write("a.py")
     stage.deploy()

@@ -339,6 +339,45 @@ def test_a_template_under_a_session() -> None:
     }
 
 
+def test_each_container_of_a_session_has_the_agent_and_folders_of_its_own() -> None:
+    of = template(livenessProbe={"tcpSocket": {"port": 1}})
+    spec = of["spec"]
+    spec["containers"] += [{**spec["containers"][0], "name": name} for name in ("log", "worker")]
+    who = session("web", argv=(), writable=("/app", "/srv"), also=("worker",))
+    begun = begin(workload(of), who)
+    pod = begun.record.patched["spec"]
+    web, log, worker = pod["containers"]
+    assert log == spec["containers"][1]
+    agent = {"name": "kindling-sync-agent", "mountPath": "/.kindling-sync", "readOnly": True}
+    for container, at in ((web, 0), (worker, 2)):
+        assert container["volumeMounts"] == [
+            agent,
+            {"name": f"kindling-sync-files-{at}", "mountPath": "/app"},
+            {"name": f"kindling-sync-files-{at + 1}", "mountPath": "/srv"},
+        ]
+        assert container["livenessProbe"]["failureThreshold"] == 1000
+        assert "command" not in container
+    (seed,) = pod["initContainers"]
+    pairs = [("/app", 0), ("/srv", 1), ("/app", 2), ("/srv", 3)]
+    words = [word for place, at in pairs for word in (place, f"/.kindling-seed/{at}")]
+    assert seed["command"] == [AGENT_PATH, "seed", *words]
+    during = patched_by(begun.patch, workload(of))
+    recorded = Recorded.from_json(begun.record.to_json())
+    assert recorded.session == who
+    answer = original(during, recorded)
+    assert isinstance(answer, Restore)
+    assert canonical(patched_by(answer.patch, during)) == canonical(workload(of))
+    del during["spec"]["template"]["spec"]["containers"][2]["volumeMounts"]
+    assert not carries(during["spec"]["template"], who)
+
+
+def test_a_record_of_a_session_in_one_container_is_read_whoever_wrote_it() -> None:
+    record = begin(workload(template()), session("web")).record
+    data = json.loads(record.to_json())
+    del data["session"]["also"]
+    assert Recorded.from_json(json.dumps(data)) == record
+
+
 def test_a_second_session_is_refused_by_the_name_of_the_first() -> None:
     taken = workload(patched(template(), session()))
     with pytest.raises(SecondSessionError) as caught:

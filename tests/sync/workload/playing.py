@@ -189,10 +189,10 @@ class Controller:
                         {
                             "name": one["name"],
                             "state": state,
-                            "containerID": f"fake://{self.made}",
+                            "containerID": f"fake://{self.made}" + (f"-{at}" if at else ""),
                             "restartCount": 0,
                         }
-                        for one in template["spec"]["containers"]
+                        for at, one in enumerate(template["spec"]["containers"])
                     ],
                 },
             }

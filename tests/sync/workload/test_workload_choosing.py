@@ -43,6 +43,31 @@ def test_all_that_run_are_chosen_by_name() -> None:
     assert found.waiting == ()
 
 
+def test_several_containers_of_each_pod_are_complete_once_all_of_them_run() -> None:
+    manifest = deployment(replicas=2)
+    containers = manifest["spec"]["template"]["spec"]["containers"]
+    containers += [{**containers[0], "name": name} for name in ("aside", "worker")]
+    cluster = world(manifest)
+    (live,) = cluster.objects("Deployment")
+    wanted = Wanted("", "worker", also=("app",))
+
+    def found(pods: list[dict[str, Any]]) -> Chosen:
+        return choose(live, cluster.objects("ReplicaSet"), pods, wanted, NOW)
+
+    pods = pods_of(cluster)
+    names = [pod["metadata"]["name"] for pod in pods]
+    everything = found(pods)
+    assert everything.complete
+    assert [(one.pod, one.name) for one in everything.containers] == [
+        (pod, name) for pod in sorted(names) for name in ("worker", "app")
+    ]
+    pods[0]["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "Creating"}}
+    some = found(pods)
+    assert not some.complete
+    assert len(some.containers) == 3
+    assert some.waiting == (f"pod {names[0]}: Creating",)
+
+
 def test_what_a_controller_has_not_seen_yet_is_told_apart_from_a_loss() -> None:
     cluster = FakeCluster()
     cluster.put(deployment(replicas=2))
