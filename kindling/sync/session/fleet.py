@@ -70,8 +70,8 @@ class Fleet:
     """Links that were made before their containers were met."""
     busy: float = 0.0
     """When something was last brought."""
-    _known: set[str] = field(default_factory=set)
-    """Pods that were seen before, by uid."""
+    _known: set[tuple[str, str]] = field(default_factory=set)
+    """Containers that were seen before, by the uid of the pod and by name."""
 
     def __iter__(self) -> Iterator[Member]:
         return iter(list(self.members.values()))
@@ -104,9 +104,8 @@ class Fleet:
                 continue
             why = ""
             if not first:
-                again = (container.pod_uid or container.pod) in self._known
-                why = "container restarted" if again else "new pod"
-            self._known.add(container.pod_uid or container.pod)
+                why = "container restarted" if key[:2] in self._known else "new pod"
+            self._known.add(key[:2])
             replica = Replica(container, self.connect, self.clock, self.mirror)
             replica.link = self.ready.pop(container, None)
             self.members[key] = Member(replica, why)

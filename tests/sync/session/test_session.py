@@ -183,6 +183,20 @@ async def test_a_pod_that_is_replaced_gets_all_that_was_brought(stage: Stage) ->
         stage.assert_equal()
 
 
+async def test_all_containers_of_a_pod_that_is_replaced_are_those_of_a_new_pod(
+    stage: Stage,
+) -> None:
+    stage.write("a.py")
+    stage.deploy(also=["worker"])
+    async with running(stage, stage.session(also=("worker",))):
+        (pod,) = stage.cluster.objects("Pod")
+        name = pod["metadata"]["name"]
+        stage.cluster.remove(ObjectRef("v1", "Pod", name, NAMESPACE))
+        await stage.until(lambda: len([one for one in stage.told(Reached) if one.why]) == 2)
+        assert [one.why for one in stage.told(Reached)[2:]] == ["new pod", "new pod"]
+        stage.assert_equal()
+
+
 async def test_a_container_that_restarts_has_lost_everything_and_gets_it_again(
     stage: Stage,
 ) -> None:
