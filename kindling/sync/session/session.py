@@ -252,8 +252,9 @@ class SyncSession:
     ) -> Released:
         """End all links and give the workload back; done again, it says the same.
 
-        `restore` False: all stays as it is, the record included. `fresh` False: pods into which
-        files were put stay. `decide`: what becomes of a template that someone changed meanwhile.
+        `restore` False: all stays as it is, and the record says that it was meant to. `fresh`
+        False: pods into which files were put stay. `decide`: what becomes of a template that
+        someone changed meanwhile.
         """
         self._stopping.set()
         if self._released is not None:
@@ -269,6 +270,7 @@ class SyncSession:
         if hold is None:
             self._released = Released("Nothing was changed")
         elif not restore:
+            await hold.leave()
             self._released = Released("The containers keep what was brought", exact=False)
         else:
             self._released = await hold.release(decide=decide, fresh=fresh)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kindling.errors import ClusterError, UsageError
+from kindling.errors import ClusterError, StoreError, UsageError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import NotFoundError
 from kindling.kube.podwatch import PodWatch
@@ -180,6 +180,20 @@ class Hold:
                 tell=self.tell,
                 fresh=fresh,
             )
+        finally:
+            end_life(self.record.session)
+
+    async def leave(self) -> None:
+        """End the session, and let all stay as it is. The record stays, too, and says that this
+        was meant; where the disk refuses that, it says what it said before.
+        """
+        self.record = replace(self.record, stays=True)
+        try:
+            await asyncio.to_thread(self.records.save, self.record)
+        except StoreError as error:
+            self.tell(Remark(error.message, warning=True))
+        else:
+            await self._write({"data": {"record": self.record.to_json()}})
         finally:
             end_life(self.record.session)
 

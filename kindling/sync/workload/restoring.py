@@ -216,6 +216,8 @@ async def _tried(
 
 async def _lives(cluster: Cluster, record: Record, clock: Clock) -> str:
     """How it is known that a session goes on; empty where it does not, as far as anybody knows."""
+    if record.stays:
+        return ""
     life = life_of(record.holder, record.session)
     if life is Life.ALIVE:
         return f"it still runs: {record.holder}"
