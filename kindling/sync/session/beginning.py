@@ -7,6 +7,7 @@ agent is mounted.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import posixpath
 import sys
@@ -68,6 +69,15 @@ class Beginning:
     linked: tuple[Container, Link] | None = None
     """A link that can go on being used."""
 
+    @property
+    def replaces(self) -> bool:
+        """Whether what is built is the one file that the container's command begins with, which can
+        be run in its place from elsewhere."""
+        build, to = self.strategy.build, self.strategy.place
+        if build is None or build.folder or to is None or not self.argv:
+            return False
+        return to.path == self.argv[0]
+
 
 async def begin(
     order: Order,
@@ -83,17 +93,55 @@ async def begin(
         UsageError: What was asked cannot be.
         ClusterError: The cluster does not answer, or no container runs.
     """
-    source = await SourceTree.open(order.context, order.steps, exclude=order.exclude)
+    # The source is read while the container is reached: with many files both take their time.
+    reading = asyncio.ensure_future(
+        SourceTree.open(order.context, order.steps, exclude=order.exclude)
+    )
+    reaching = asyncio.ensure_future(_reach(order, cluster, connect, clock, tell))
+    try:
+        source = await reading
+        remotes = [sync.remote for sync in source.syncs if not sync.single]
+        if order.mirror and "/" in remotes:
+            raise UsageError(
+                "A mirror of `/` would take the container's own programs away",
+                hint="Sync to a folder of its own, such as `/app`.",
+            )
+        reached = await reaching
+        writable = read_only(reached.workload["spec"]["template"], reached.manifest, remotes)
+        begun = await _planned(order, cluster, source, reached, images, writable)
+        if begun.patch and reached.workload["spec"].get("paused"):
+            raise _paused(order.workload, "the pods with the agent in them would not come")
+        return begun
+    except BaseException:
+        reading.cancel()
+        reaching.cancel()
+        await asyncio.gather(reading, reaching, return_exceptions=True)
+        if not reaching.cancelled() and reaching.exception() is None:
+            if (link := reaching.result().link) is not None:
+                await link.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A workload, its container in the template, and one that runs; with a link to it where there
+    is a way that needs nothing of its pod."""
+
+    workload: Object
+    manifest: Object
+    container: Container
+    link: Link | None
+
+
+async def _reach(
+    order: Order,
+    cluster: Cluster,
+    connect: Callable[[Container], Awaitable[Link]],
+    clock: Clock,
+    tell: Tell,
+) -> _Reached:
     workload = await cluster.get(order.workload)
-    template = workload["spec"]["template"]
-    manifest = chosen(template, order.container)
-    remotes = [sync.remote for sync in source.syncs if not sync.single]
-    if order.mirror and "/" in remotes:
-        raise UsageError(
-            "A mirror of `/` would take the container's own programs away",
-            hint="Sync to a folder of its own, such as `/app`.",
-        )
-    writable = read_only(template, manifest, remotes)
+    manifest = chosen(workload["spec"]["template"], order.container)
     container = await _first(order, cluster, clock, tell)
     link: Link | None = None
     try:
@@ -101,32 +149,23 @@ async def begin(
     except CannotCarryError:
         if not order.overrides.restart:
             tell(Remark("The image has no shell: the agent is mounted, for which new pods come"))
-    try:
-        begun = await _planned(order, cluster, source, container, manifest, link, images, writable)
-        if begun.patch and workload["spec"].get("paused"):
-            raise _paused(order.workload, "the pods with the agent in them would not come")
-        return begun
-    except BaseException:
-        if link is not None:
-            await link.close()
-        raise
+    return _Reached(workload, manifest, container, link)
 
 
 async def _planned(
     order: Order,
     cluster: Cluster,
     source: SourceTree,
-    container: Container,
-    manifest: Object,
-    link: Link | None,
+    reached: _Reached,
     images: Images | None,
     writable: tuple[str, ...],
 ) -> Beginning:
+    container, link = reached.container, reached.link
     image_id = await _image_id(cluster, container)
     problem: UsageError | None = None
     argv: tuple[str, ...] = ()
     try:
-        found = await find_argv(manifest, image_config=images, image_id=image_id, link=link)
+        found = await find_argv(reached.manifest, image_config=images, image_id=image_id, link=link)
         argv = found.words
     except UsageError as error:
         problem = error
@@ -149,6 +188,9 @@ async def _planned(
             place = await landing_place(detection, strategy, seen, destination_of(source), link)
         elif strategy.place is not None and strategy.place.path.startswith("/"):
             place = seen.absolute(strategy.place.path).strip("/")
+    if place is not None and strategy.build is not None and not strategy.build.folder:
+        # Nothing else is carried: a volume over another folder, or over the program, is of no use.
+        writable = tuple(one for one in writable if f"/{place}".startswith(one.rstrip("/") + "/"))
     patch = strategy.patches or bool(writable) or link is None
     linked = None
     if link is not None:

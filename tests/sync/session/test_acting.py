@@ -307,6 +307,47 @@ async def test_what_was_built_goes_over_the_program_and_the_sources_stay_here(
         assert all((pod.root / "srv/server").read_text() == "two" for pod in stage.current)
 
 
+@pytest.mark.parametrize("held", ["one", "other"], ids=["equal", "another"])
+async def test_a_program_that_may_not_be_replaced_is_run_from_the_sessions_own_volume(
+    stage: Stage, held: str
+) -> None:
+    """Whether the image has another program than the build makes, or just that one."""
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "srv").mkdir()
+        (pod.root / "srv/server").write_text(held)
+        (pod.root / "srv/server").chmod(0o755)
+        pod.foreign = True
+
+    def run() -> list[str]:
+        paths = [pod.root / ".kindling-control/program" for pod in stage.current]
+        return [path.read_text() if path.exists() else "" for path in paths]
+
+    stage.argv, stage.prepare = ("/srv/server", "--port", "80"), prepare
+    stage.write("main.go", "one")
+    _building(stage, lambda: (stage.source / "main.go").read_text())
+    stage.deploy(2, securityContext={"readOnlyRootFilesystem": True})
+    (before,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    async with running(stage, stage.session(overrides=OWN)) as session:
+        (live,) = stage.cluster.objects("Deployment")
+        spec = live["spec"]["template"]["spec"]
+        assert "initContainers" not in spec, "a volume over the destination is of no use"
+        assert run() == ["one", "one"]
+        (said,) = [one for one in stage.told(Remark) if "cannot be replaced" in one.text]
+        assert "`/srv/server`" in said.text
+        assert not said.warning
+        stage.write("main.go", "two")
+        outcome = await session.changed(["main.go"])
+        assert (outcome.built, outcome.acted, outcome.ok) == (True, "restart", True)
+        assert run() == ["two", "two"]
+        assert [pod.restarts for pod in stage.current] == [2, 2]
+        assert {(pod.root / "srv/server").read_text() for pod in stage.current} == {held}
+        stage.restart_container()
+        await stage.until(lambda: run() == ["two", "two"], "the new container's program")
+    (live,) = stage.cluster.objects("Deployment")
+    assert live["spec"]["template"] == before
+
+
 async def test_a_failed_build_leaves_the_pods_alone_from_the_first_on(stage: Stage) -> None:
     """Row 64: nothing is touched."""
     stage.argv = ("/srv/server",)

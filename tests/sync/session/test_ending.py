@@ -217,7 +217,8 @@ async def test_a_beginning_is_given_up_after_a_while_with_nothing_touched(
 async def test_a_program_that_no_build_could_replace_is_told_when_the_session_begins(
     stage: Stage,
 ) -> None:
-    """The image has just what the build makes, so that nothing is to be brought before a save."""
+    """The image has just what the build makes, so that nothing is to be brought before a save; and
+    what the supervisor runs is not the program itself."""
 
     def prepare(pod: Pod) -> None:
         (pod.root / "srv").mkdir()
@@ -225,7 +226,7 @@ async def test_a_program_that_no_build_could_replace_is_told_when_the_session_be
         (pod.root / "srv/server").chmod(0o755)
         pod.foreign = True
 
-    stage.argv, stage.prepare = ("/srv/server",), prepare
+    stage.argv, stage.prepare = ("tini", "--", "/srv/server"), prepare
     stage.write("main.go", "x")
     _builds(stage)
     stage.deploy()
