@@ -405,7 +405,15 @@ class Crew:
         if strategy.fallback is not Mode.SUPERVISE or not self._argv:
             self._tell(Remark(f"{why}: the files are there, and may not be in use", warning=True))
             return
-        self._tell(Remark(f"{why}: from now on the program is supervised, and started anew"))
+        if await self._paused():
+            text = f"{why}, and {self._called} is paused, so that nothing can supervise the program"
+            hint = (
+                "The files are there, and may not be in use. After a `kubectl rollout resume` the"
+            )
+            self._tell(Remark(text, warning=True, hint=f"{hint} next save tries again."))
+            return
+        rolls = f"for which {self._called} is rolled out once, with the agent in it"
+        self._tell(Remark(f"{why}: from now on the program is supervised, {rolls}"))
         self.service.strategy = replace(
             strategy,
             mode=Mode.SUPERVISE,
@@ -422,6 +430,19 @@ class Crew:
             self._returned, self.hold = self._held(), None
             await self.held()
             await self.reach()
+
+    async def _paused(self) -> bool:
+        """Would no pod with the supervisor come?"""
+        try:
+            live = await self.service.cluster.get(self.order.workload)
+        except ClusterError:
+            # Whoever takes it finds out what is the matter.
+            return False
+        return bool((live.get("spec") or {}).get("paused"))
+
+    @property
+    def _called(self) -> str:
+        return display_name(self.order.workload)
 
     def _state(self) -> frozenset[str]:
         entries = self.wanted().tree.entries.items()

@@ -129,7 +129,9 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
         works[0] = False
         stage.write("app.py", "1")
         await session.changed(["app.py"])
-        assert any("no effect" in one.text for one in stage.told(Remark))
+        (said,) = [one.text for one in stage.told(Remark) if "no effect" in one.text]
+        assert "deployment/web" in said
+        assert "is rolled out once" in said
         (container,) = stage.cluster.objects("Deployment")[0]["spec"]["template"]["spec"][
             "containers"
         ]
@@ -141,6 +143,44 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
         assert (await session.changed(["app.py"])).acted == "restart"
         stage.assert_equal()
     assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
+
+
+async def test_a_signal_without_effect_is_told_where_a_paused_workload_cannot_be_supervised(
+    stage: Stage,
+) -> None:
+    works: list[bool] = [True]
+
+    def prepare(pod: Pod) -> None:
+        def signalled(one: Pod) -> None:
+            if works[0]:
+                one.processes.append(Process(70 + len(one.signals), 1, 70, "1", ()))
+
+        pod.processes, pod.on_signal = _master(7, 8), signalled
+
+    stage.argv, stage.prepare = GUNICORN, prepare
+    stage.write("app.py")
+    stage.deploy()
+    async with running(stage, stage.session(restart=True)) as session:
+        live = dict(stage.cluster.objects("Deployment")[0])
+        template = live["spec"]["template"]
+        live["spec"] = {**live["spec"], "paused": True}
+        stage.cluster.put(live)
+        works[0] = False
+        stage.write("app.py", "1")
+        assert (await session.changed(["app.py"])).ok
+        (said,) = [one for one in stage.told(Remark) if "no effect" in one.text]
+        assert (said.warning, "is paused" in said.text) == (True, True)
+        assert "kubectl rollout resume" in said.hint
+        assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == template
+        stage.assert_equal()
+        live = dict(stage.cluster.objects("Deployment")[0])
+        live["spec"] = {**live["spec"], "paused": False}
+        stage.cluster.put(live)
+        stage.write("app.py", "2")
+        await session.changed(["app.py"])
+        (container,) = session.containers
+        assert container.supervised
+        stage.assert_equal()
 
 
 @pytest.mark.parametrize("given_back", [True, False], ids=["taking", "giving-back"])
