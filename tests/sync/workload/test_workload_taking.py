@@ -368,6 +368,8 @@ async def test_what_is_not_allowed_is_one_message_and_leaves_nothing(
             await desk.take()
         text = caught.value.render()
         assert f"not allowed in namespace `default`: Cannot {name}" in text
+        assert text.count("not allowed in namespace") == 1
+        assert "RBAC says so" in text
         assert "delete of ConfigMaps" in text
         assert "role `edit`" in text
         assert template(fake) == before
