@@ -26,7 +26,7 @@ from kindling.sync.notices import Remark, Tell
 from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection
-from kindling.sync.runtimes.frontend import configured_by, document_root
+from kindling.sync.runtimes.frontend import configured_by, document_root, option_of
 from kindling.sync.runtimes.plan import Strategy, plan, restarting
 from kindling.sync.session.looking import Seen, find_program, look, seen_from
 from kindling.sync.session.order import Order
@@ -211,13 +211,17 @@ async def _planned(
     )
 
 
-async def root_of(link: Link, detection: Detection) -> str:
-    """The document root of a web server, as its configuration says."""
-    server = detection.runtime.key
+async def root_of(link: Link, detection: Detection, seen: Seen) -> str:
+    """The document root of a web server, as its command and its configuration say."""
+    server, argv = detection.runtime.key, detection.argv
     said: list[str] = []
     if server == "caddy":
-        for path in ("/etc/caddy/Caddyfile", "/etc/Caddyfile"):
-            text = await link.read(path)
+        if "file-server" in argv[1:2]:
+            return seen.absolute(option_of(argv, "--root", "-r"))
+        named = option_of(argv, "--config", "-c")
+        usual = ("Caddyfile", "/etc/caddy/Caddyfile", "/etc/Caddyfile")
+        for path in (named,) if named else usual:
+            text = await link.read(seen.absolute(path))
             if text:
                 said.append(text.decode("utf-8", "replace"))
                 break
@@ -227,7 +231,7 @@ async def root_of(link: Link, detection: Detection) -> str:
             await link.run([program, "-T", *configured_by(detection.argv)], log=said.append)
         except ClusterError:
             said.clear()
-    return document_root(server, "\n".join(said))
+    return seen.absolute(document_root(server, "\n".join(said)))
 
 
 async def landing_place(
@@ -235,7 +239,7 @@ async def landing_place(
 ) -> str:
     """The place that an artefact lands on."""
     if strategy.frontend is not None:
-        return (await root_of(link, detection)).strip("/")
+        return (await root_of(link, detection, seen)).strip("/")
     to = strategy.place
     if to is None or not to.path:
         return destination

@@ -455,3 +455,33 @@ async def test_a_front_end_is_built_into_the_document_root_and_old_assets_go(
         await session.changed(["src/main.ts"])
         assert {one.name for one in www.iterdir()} == {"50x.html", "index-b.js"}
         assert stage.pod().signals == []
+
+
+@pytest.mark.parametrize(
+    ("line", "root"),
+    [
+        ("caddy file-server --root /srv/site --listen :8080", "srv/site"),
+        ("caddy run --config /etc/my.caddy --adapter caddyfile", "srv/named"),
+        ("caddy run", "srv/usual"),
+    ],
+)
+async def test_a_front_end_lands_where_caddy_was_told_to_serve_from(
+    stage: Stage, line: str, root: str
+) -> None:
+    def make(call: Call) -> None:
+        del call
+        (stage.source / "dist").mkdir(exist_ok=True)
+        (stage.source / "dist/index-a.js").write_text("js")
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "etc/caddy").mkdir(parents=True, exist_ok=True)
+        (pod.root / "etc/caddy/Caddyfile").write_text(":80 {\n\troot * /srv/usual\n}\n")
+        (pod.root / "etc/my.caddy").write_text(":80 {\n\troot * /srv/named\n}\n")
+
+    stage.argv, stage.prepare = tuple(line.split()), prepare
+    stage.write("package.json", '{"scripts": {"build": "vite build"}}')
+    (stage.source / "node_modules").mkdir()
+    stage.processes.answer("npm", "run", "build", program=Program(effect=make))
+    stage.deploy()
+    async with running(stage, stage.session(restart=True)):
+        assert (stage.pod().root / root / "index-a.js").read_text() == "js"
