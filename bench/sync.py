@@ -165,6 +165,8 @@ def _signals() -> Iterator[None]:
         raise _Stopped
 
     before = {one: signal.signal(one, stop) for one in (signal.SIGTERM, signal.SIGHUP)}
+    # Also where a shell that starts it in the background has it take no notice.
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
