@@ -187,6 +187,8 @@ async def _planned(
             place = await landing_place(detection, strategy, seen, destination_of(source), link)
         elif strategy.place is not None and strategy.place.path.startswith("/"):
             place = seen.absolute(strategy.place.path).strip("/")
+    elif link is not None:
+        await _check_folders(source, link)
     if place is not None and strategy.build is not None and not strategy.build.folder:
         # Nothing else is carried: a volume over another folder, or over the program, is of no use.
         writable = tuple(one for one in writable if f"/{place}".startswith(one.rstrip("/") + "/"))
@@ -266,6 +268,21 @@ def beside(seen: Seen, remotes: Sequence[str]) -> str:
         if near or any(word.startswith(top.rstrip("/") + "/") for word in seen.argv):
             return ""
     return f"The program runs in `{folder}`, and what is synced lands in `{tops[0]}`"
+
+
+async def _check_folders(source: SourceTree, link: Link) -> None:
+    """A folder that lands on a file would take it away, such as `/etc/passwd` by mistake.
+
+    Raises:
+        UsageError: There is such a file.
+    """
+    for sync in source.syncs:
+        path = posixpath.normpath(sync.remote)
+        if not sync.single and await link.read(path, 1) is not None:
+            raise UsageError(
+                f"`{path}` is a file in the container: no folder can be carried to there",
+                hint="Name a folder, or sync the one file that is to be there.",
+            )
 
 
 def here() -> Machine:

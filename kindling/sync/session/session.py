@@ -159,6 +159,10 @@ class SyncSession:
         self._tell(Found(runtime, how, watching, strategy.tips, strategy.warnings))
         if strategy.carries_sources and (text := beside(began.seen, _remotes(began))):
             self._tell(Remark(text, warning=True, hint="Is that where it reads its files?"))
+        entries = began.source.entries.values()
+        if strategy.carries_sources and all(one.startswith("dir") for one in entries):
+            text = f"There is no file to carry in `{order.source or order.context.root}`"
+            self._tell(Remark(text, hint="Files are carried as they come; is it the right folder?"))
         for refused in began.source.refused:
             self._tell(Remark(str(refused), warning=True))
         if crew.builds:
