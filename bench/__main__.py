@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 
 from bench import cold_start, edit_loop, embedded, environments, hashing, no_change, sync
 from bench.timing import Table
@@ -12,7 +13,7 @@ from bench.timing import Table
 SECTIONS = ("start", "graph", "hash", "loop", "cluster", "operator", "sync")
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bench/run", description="Measure kindling beside its peers."
     )
@@ -35,13 +36,35 @@ def main() -> None:
     parser.add_argument(
         "--saves", type=int, default=200, help="saved files of each way of sync (%(default)s)"
     )
-    parser.add_argument("--only", default="", help="ways of sync whose names have this in them")
-    parser.add_argument("--no-trees", action="store_true", help="sync: saves alone, no whole trees")
+    parser.add_argument(
+        "--slow-saves",
+        type=int,
+        default=50,
+        help="sync: of ways that take a second for each (%(default)s)",
+    )
+    parser.add_argument(
+        "--parts",
+        default=",".join(sync.PARTS),
+        help="sync: which parts, with commas (%(default)s)",
+    )
+    parser.add_argument("--only", default="", help="sync: ways whose names have this in them")
+    parser.add_argument(
+        "--trees", type=int, default=3, help="sync: times a whole tree is brought (%(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=18.0, help="sync: after these it ends (%(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="sync alone: as JSON")
     arguments = parser.parse_args()
     unknown = set(arguments.sections) - set(SECTIONS)
     if unknown:
         parser.error(f"unknown [{', '.join(sorted(unknown))}]; known are [{', '.join(SECTIONS)}]")
     wanted = arguments.sections or SECTIONS
+    parts = arguments.parts.split(",")
+    if strange := set(parts) - set(sync.PARTS):
+        parser.error(f"unknown [{', '.join(sorted(strange))}]; parts: [{', '.join(sync.PARTS)}]")
+    if arguments.json and set(wanted) != {"sync"}:
+        parser.error("--json is for sync alone: bench/run sync --json")
 
     table = Table()
     if "start" in wanted:
@@ -57,15 +80,27 @@ def main() -> None:
         rounds = min(arguments.rounds, 3)
         environments.measure(table, rounds, idle=arguments.idle, storm=arguments.storm)
 
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    if set(wanted) != {"sync"}:
+        print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     if set(wanted) - {"hash", "sync"}:
         print(table.render())
     if "hash" in wanted:
         print("\nhash of 50,000 files")
         print("\n".join(f"  {line}" for line in hashing.measure().splitlines()))
-    if "sync" in wanted:
-        print(sync.measure(arguments.saves, arguments.only, not arguments.no_trees))
+    if "sync" not in wanted:
+        return 0
+    return sync.measure(
+        sync.Wanted(
+            parts=parts,
+            saves=arguments.saves,
+            slow_saves=arguments.slow_saves,
+            rounds=arguments.trees,
+            only=arguments.only,
+            minutes=arguments.minutes,
+        ),
+        as_json=arguments.json,
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

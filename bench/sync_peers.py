@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,9 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.peers import KINDLING, WORK
+from bench.sync_children import Children
 from bench.sync_pod import NAME, NAMESPACE
 
-__all__ = ["COPIES", "LOOPS", "Copy", "Loop", "Running", "install"]
+__all__ = ["COPIES", "FOLDER", "HOME", "LOOPS", "Copy", "Loop", "Running", "install"]
+
+FOLDER = WORK / "sync"
+HOME = FOLDER / "data"
+"""Where sessions of the bench write down how to put back what they change: not with the user's,
+whose next session would find those of a bench that was killed."""
 
 SYNC2POD = WORK / "sync2pod"
 MODULES = WORK / "node"
@@ -88,7 +93,7 @@ class Loop:
     """Something that watches a folder and brings what changes over.
 
     `argv` makes its command from source, destination and pod; `ready` is a text of its output after
-    which it watches. `lack` says why it cannot be tried here."""
+    which it watches. `lack` says why it cannot be tried here. A slow one is tried fewer times."""
 
     name: str
     folder: str
@@ -97,6 +102,8 @@ class Loop:
     note: str = ""
     lack: Callable[[], str] = field(default=lambda: "")
     environ: Mapping[str, str] = field(default_factory=dict)
+    slow: bool = False
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,29 +114,38 @@ class Copy:
     argv: Callable[[Path, str, str], Sequence[str]]
     lack: Callable[[], str] = field(default=lambda: "")
     environ: Mapping[str, str] = field(default_factory=dict)
+    ours: bool = False
 
 
 class Running:
     """A loop while it runs."""
 
-    def __init__(self, loop: Loop, source: Path, pod: str) -> None:
+    def __init__(
+        self, children: Children, loop: Loop, source: Path, pod: str, seconds: float = 60.0
+    ) -> None:
+        self._children = children
+        # A session of kindling puts back what it changed. A shell may take no notice of Ctrl-C when
+        # what it waits for takes some.
+        self._patience = 60.0 if loop.ours else 2.0
         self._log = source.parent / f"{loop.folder}.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
-                [*loop.argv(source, f"/app/{loop.folder}", pod)],
-                stdin=subprocess.DEVNULL,
+            self._process = children.start(
+                loop.argv(source, f"/app/{loop.folder}", pod),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **loop.environ},
+                environ=loop.environ,
                 cwd=source.parent,
-                start_new_session=True,
             )
-        until = time.monotonic() + 120
-        while loop.ready not in self.said:
-            if self._process.poll() is not None or time.monotonic() > until:
-                self.close()
-                raise RuntimeError(f"{loop.name} does not start: {self.said[-600:]}")
-            time.sleep(0.05)
+        try:
+            until = time.monotonic() + seconds
+            while loop.ready not in self.said:
+                if self._process.poll() is not None or time.monotonic() > until:
+                    said = " ".join(self.said.split())[-300:]
+                    raise RuntimeError(f"it does not start: {said}")
+                time.sleep(0.05)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def said(self) -> str:
@@ -137,13 +153,7 @@ class Running:
 
     def close(self) -> None:
         """Ctrl-C to all of it, then an end."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGINT)
-            try:
-                self._process.wait(60)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+        self._children.end(self._process, seconds=self._patience)
 
 
 def install() -> None:
@@ -237,10 +247,19 @@ def _kindling(source: Path, dest: str, *more: str) -> Sequence[str]:
     return [KINDLING, "sync", *workload, "--src", str(source), "--dest", dest, *more]
 
 
+_OURS = {"XDG_DATA_HOME": str(HOME)}
+
 LOOPS = (
-    Loop("kindling sync", "kindling", lambda source, dest, _: _kindling(source, dest), "atching"),
     Loop(
-        "tar through kubectl exec, per save",
+        "kindling sync",
+        "kindling",
+        lambda source, dest, _: _kindling(source, dest),
+        "atching",
+        environ=_OURS,
+        ours=True,
+    ),
+    Loop(
+        "tar through kubectl exec",
         "tar",
         lambda source, dest, pod: [
             sys.executable,
@@ -250,9 +269,10 @@ LOOPS = (
             pod,
         ],
         "ready",
+        "the whole folder, which holds one file, at each save",
     ),
     Loop(
-        "kubectl cp, loop with inotifywait",
+        "kubectl cp, bash + inotifywait",
         "cp-bash",
         _cp_loop,
         "ready",
@@ -260,27 +280,49 @@ LOOPS = (
         _needs("inotifywait"),
     ),
     Loop(
-        "kubectl cp, loop in Node, its 1000 ms",
+        "kubectl cp, Node, 10 ms",
+        "cp-node-10",
+        _node(10),
+        "ready",
+        "of the post, with the debounce that kindling has",
+        _no_chokidar,
+    ),
+    Loop(
+        "kubectl cp, Node, its 1000 ms",
         "cp-node",
         _node(1000),
         "ready",
         "of the post, with its own debounce",
         _no_chokidar,
+        slow=True,
     ),
     Loop(
-        "kubectl cp, loop in Node, 10 ms",
-        "cp-node-10",
-        _node(10),
-        "ready",
-        "the same with the debounce that kindling has",
-        _no_chokidar,
+        "sync2pod, 10 ms",
+        "s2p-10",
+        _sync2pod(0.01),
+        "watch_started",
+        "with the debounce that kindling has",
+        _no_sync2pod,
+        slow=True,
     ),
-    Loop("sync2pod, its 1000 ms", "s2p", _sync2pod(1.0), "watch_started", "", _no_sync2pod),
-    Loop("sync2pod, 10 ms", "s2p-10", _sync2pod(0.01), "watch_started", "", _no_sync2pod),
+    Loop(
+        "sync2pod, its 1000 ms",
+        "s2p",
+        _sync2pod(1.0),
+        "watch_started",
+        "with its own debounce",
+        _no_sync2pod,
+        slow=True,
+    ),
 )
 
 COPIES = (
-    Copy("kindling sync --once", lambda source, dest, _: _kindling(source, dest, "--once")),
+    Copy(
+        "kindling sync --once",
+        lambda source, dest, _: _kindling(source, dest, "--once"),
+        environ=_OURS,
+        ours=True,
+    ),
     Copy(
         "tar through kubectl exec",
         lambda source, dest, pod: [

@@ -3,7 +3,8 @@
 The one who sees is a program in the container, told of changes by inotify: it writes down the time
 when a file is whole, by the clock that this machine and its containers share. It sleeps otherwise,
 and starts no process. Answers are asked for over one connection that stays open, to the address of
-the pod.
+the pod, of a server that reads the file at each request; so that asking begins when the bytes are
+there, for no answer before can be the new one, and takes nothing from who brings them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import http.client
 import json
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -19,7 +21,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-__all__ = ["NAME", "NAMESPACE", "Pod", "Seer", "content", "kubectl", "served_at"]
+from bench.sync_children import Children
+
+__all__ = [
+    "FILE",
+    "IMAGE",
+    "NAME",
+    "NAMESPACE",
+    "Client",
+    "Pod",
+    "Seer",
+    "content",
+    "kubectl",
+    "write",
+]
 
 NAMESPACE = f"kindling-bench-sync-{os.getpid()}"
 NAME = "synced"
@@ -106,6 +121,9 @@ def content(number: int) -> str:
 class Pod:
     """A Deployment of one pod, in a namespace of its own that goes at the end."""
 
+    def __init__(self, children: Children) -> None:
+        self._children = children
+
     def __enter__(self) -> Pod:
         if load := os.environ.get("KINDLING_LOAD_COMMAND", "").split():
             subprocess.run([*load, IMAGE], check=True, capture_output=True, timeout=300)
@@ -120,9 +138,14 @@ class Pod:
             },
         }
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
-        for one in (namespace, deployment):
-            kubectl("apply", "-f", "-", stdin=json.dumps(one))
-        self.wait()
+        self._children.note("+", "namespace", NAMESPACE)
+        try:
+            for one in (namespace, deployment):
+                kubectl("apply", "-f", "-", stdin=json.dumps(one))
+            self.wait()
+        except BaseException:
+            self._delete()
+            raise
         return self
 
     def __exit__(
@@ -131,7 +154,11 @@ class Pod:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        kubectl("delete", "namespace", NAMESPACE, "--wait=false")
+        self._delete()
+
+    def _delete(self) -> None:
+        kubectl("delete", "namespace", NAMESPACE, "--wait=false", "--ignore-not-found")
+        self._children.note("-", "namespace", NAMESPACE)
 
     def wait(self) -> None:
         """Until the Deployment is rolled out."""
@@ -170,22 +197,32 @@ class Pod:
 
 
 class Seer:
-    """Tells when numbers arrived in a folder of the container."""
+    """Tells when numbers arrived in a folder of the container of a pod."""
 
-    def __init__(self, pod: Pod, folder: str) -> None:
-        name = pod.name()
-        pod.run(f"mkdir -p {folder}")
-        argv = ["kubectl", "-n", NAMESPACE, "exec", name, "--"]
-        self._process = subprocess.Popen(
+    def __init__(self, children: Children, pod: str, folder: str) -> None:
+        self._children = children
+        kubectl("-n", NAMESPACE, "exec", pod, "--", "mkdir", "-p", folder)
+        argv = ["kubectl", "-n", NAMESPACE, "exec", pod, "--"]
+        self._process = children.start(
             [*argv, "python3", "-u", "-c", _SEER, folder],
-            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             text=True,
         )
         assert self._process.stdout is not None
         self._lines: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process.stdout,), daemon=True
+        )
         self._reader.start()
-        if self._lines.get(timeout=30) != "ready":
+        try:
+            first = self._lines.get(timeout=30)
+        except queue.Empty:
+            first = ""
+        except BaseException:
+            self.close()
+            raise
+        if first != "ready":
+            self.close()
             raise RuntimeError("nothing watches in the container")
 
     def _read(self, stream: IO[str]) -> None:
@@ -205,26 +242,37 @@ class Seer:
         return None
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        self._process.send_signal(signal.SIGKILL)
         self._reader.join()
+        self._children.end(self._process)
 
 
-def served_at(address: str, path: str, number: int, seconds: float) -> float | None:
-    """When the pod first answered with this number, asked every two milliseconds."""
-    connection = http.client.HTTPConnection(address, 8080, timeout=5)
-    wanted = str(number).encode()
-    until = time.monotonic() + seconds
-    try:
+class Client:
+    """Asks a pod for a file, over one connection."""
+
+    def __init__(self, address: str, path: str) -> None:
+        self._connection = http.client.HTTPConnection(address, 8080, timeout=5)
+        self._path = path
+
+    def answered(self, number: int, seconds: float) -> float | None:
+        """When the pod first answered with this number, asked every two milliseconds."""
+        wanted = str(number).encode()
+        until = time.monotonic() + seconds
         while time.monotonic() < until:
-            connection.request("GET", path)
-            words = connection.getresponse().read().split()
+            try:
+                self._connection.request("GET", self._path)
+                words = self._connection.getresponse().read().split()
+            except (OSError, http.client.HTTPException):
+                # The server was restarted: the next one is asked anew.
+                self._connection.close()
+                words = []
             if words and words[0] == words[-1] == wanted:
                 return time.time()
             time.sleep(0.002)
-    finally:
-        connection.close()
-    return None
+        return None
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def write(folder: Path, number: int) -> float:

@@ -173,10 +173,12 @@ async def _elsewhere(
     own = Records(Path(record.holder.folder))
     kept = await asyncio.to_thread(own.get, record.session) if life is Life.DEAD else None
     if kept is None or (kept.ref, kept.holder) != (record.ref, record.holder):
+        has = "has what was brought to stay by" if record.stays else "is held by"
+        way = "To put that back:" if record.stays else "If that one is gone:"
         face.remark(
-            f"{display_name(record.ref)} is held by session `{record.session}` of "
+            f"{display_name(record.ref)} {has} session `{record.session}` of "
             f"{record.recorded.session.who or 'somebody'}, on {record.holder.host}",
-            hint=f"If that one is gone: `kindling sync --restore -d {_spoken(record)}`",
+            hint=f"{way} `kindling sync --restore -d {_spoken(record)}`",
         )
         return ()
     released = await restore(

@@ -83,48 +83,80 @@ def run_sync(invocation: Invocation, asked: Asked) -> int:
 
 
 async def _sync(invocation: Invocation, asked: Asked) -> int:
+    from kindling.engine.clock import SystemClock
+    from kindling.kube.errors import ForbiddenError
+    from kindling.sync.workload.agents import needs
+
+    face = Face(invocation, SystemClock(), as_json=asked.as_json)
+    made: list[_Run] = []
+
+    def parting() -> str:
+        return made[0].parting() if made else ""
+
+    async with AsyncExitStack() as stack:
+        with leaving(parting) as wish:
+            face.heard_by(wish.ask)
+
+            async def make() -> None:
+                made.append(await _made(invocation, asked, face, stack))
+
+            if not await _unless(wish, make()) or wish.asked:
+                face.interrupted()
+                face.remark("Interrupted before anything was touched")
+                return InterruptError.exit_code
+            run = made[0]
+            try:
+                return await run.to_its_end(wish)
+            except ForbiddenError as error:
+                # What a session needs is said wherever the first lack of it shows.
+                raise needs(run.ref.namespace, error, kept=not run.over) from error
+
+
+async def _made(invocation: Invocation, asked: Asked, face: Face, stack: AsyncExitStack) -> _Run:
+    """A session that is about to begin; what it needs is closed with `stack`."""
     from kindling.build.imageconfig import ImageConfigs
     from kindling.engine.clock import SystemClock
     from kindling.engine.environments.reach import find_target, reach
     from kindling.executors.processes import HostProcesses
+    from kindling.kube.errors import ForbiddenError
     from kindling.sync.session.session import SyncSession
+    from kindling.sync.workload.agents import needs
     from kindling.sync.workload.finding import find
     from kindling.sync.workload.records import Records
 
     environment = dict(os.environ)
     clock = SystemClock()
-    face = Face(invocation, clock, as_json=asked.as_json)
     target = await find_target(wanted_cluster(invocation), environment)
     tell(f"Cluster `{target.context.name}`: {target.reason}")
-    async with AsyncExitStack() as stack:
-        reached = await stack.enter_async_context(reach(target, environment, start=False))
-        ref = await find(reached.cluster, asked.workload, asked.namespace or reached.namespace)
+    reached = await stack.enter_async_context(reach(target, environment, start=False))
+    place = asked.namespace or reached.namespace
+    try:
+        ref = await find(reached.cluster, asked.workload, place)
         order = order_of(asked, ref, await reached.cluster.get(ref))
-        programs = HostProcesses()
-        stack.push_async_callback(programs.close)
+    except ForbiddenError as error:
+        raise needs(place, error) from error
+    programs = HostProcesses()
+    stack.push_async_callback(programs.close)
 
-        async def engine() -> ContainerEngine | None:
-            return await _engine(reached, programs, environment)
+    async def engine() -> ContainerEngine | None:
+        return await _engine(reached, programs, environment)
 
-        announced = (await reached.cluster.facts()).registry
-        images = ImageConfigs(engine, hosts=announced.from_here if announced else str)
-        stack.push_async_callback(images.close)
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
-        run = _Run(asked, ref, reached, face, clock)
-        session = SyncSession(
-            order,
-            cluster=reached.cluster,
-            records=Records(own_records(invocation, environment)),
-            processes=programs,
-            clock=clock,
-            tell=run.tell,
-            folder=Path(folder),
-            images=images,
-        )
-        run.session = session
-        with leaving(run.parting) as wish:
-            face.heard_by(wish.ask)
-            return await run.to_its_end(wish)
+    announced = (await reached.cluster.facts()).registry
+    images = ImageConfigs(engine, hosts=announced.from_here if announced else str)
+    stack.push_async_callback(images.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
+    run = _Run(asked, ref, reached, face, clock)
+    run.session = SyncSession(
+        order,
+        cluster=reached.cluster,
+        records=Records(own_records(invocation, environment)),
+        processes=programs,
+        clock=clock,
+        tell=run.tell,
+        folder=Path(folder),
+        images=images,
+    )
+    return run
 
 
 def order_of(asked: Asked, ref: ObjectRef, live: Object) -> Order:
@@ -196,7 +228,7 @@ class _Run:
     _told: set[str] = field(default_factory=set)
     _unbuilt: bool = False
     """The last local build failed."""
-    _over: bool = False
+    over: bool = False
     """Everything is put back, or nothing was touched."""
 
     def tell(self, notice: Notice) -> None:
@@ -209,7 +241,7 @@ class _Run:
 
     def parting(self) -> str:
         """What is to be said when it is left at once."""
-        if self._over:
+        if self.over:
             return ""
         called = display_name(self.ref)
         return f"Left at once: `{self._restore}` puts {called} back, and so does the next session"
@@ -236,6 +268,7 @@ class _Run:
             await self._stop()
             return InterruptError.exit_code
         if not self.face.deaf:
+            self.face.interrupted()
             self.face.remark(f"Putting {display_name(self.ref)} back (Ctrl-C again leaves at once)")
         code = await self._stop()
         return code if whole else InterruptError.exit_code
@@ -255,7 +288,7 @@ class _Run:
         whole = whole and not any(one.reason is Reason.UNREADABLE for one in refused)
         self.face.settle()
         await self.session.stop(restore=False)
-        self._over = True
+        self.over = True
         self.face.remark(f"What was brought stays; `{self._restore}` puts back what was")
         return 0 if whole else 1
 
@@ -386,7 +419,7 @@ class _Run:
                 details=error.details,
                 hint=f"`{self._restore}` does it, and so does the next session.",
             ) from error
-        self._over = True
+        self.over = True
         if released != _NOTHING:
             self.face.tell(released)
         return 0 if released.exact else 1

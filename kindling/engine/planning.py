@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kindling.engine.notices import Level
@@ -70,6 +70,9 @@ async def make_plan(
         loaded = await _load(tools, said)
         found = await survey(tools, loaded, loaded.selected, touched=touched)
         objects = await _objects(tools, loaded, found)
+        said += [
+            (Level.INFO, f"{id_}: {held}") for id_ in found.checks if (held := _held(found, id_))
+        ]
         made = plan(
             loaded.graph,
             loaded.selected,
@@ -107,6 +110,9 @@ async def explain_node(
         explained: list[Explanation] = []
         for id_ in ids:
             now = why(loaded.graph, id_, present)
+            if held := _held(found, id_):
+                explained.append(replace(now, held=held))
+                continue
             due = now.is_dirty or bool(now.chains) or id_ not in last
             if loaded.graph[id_].kind is Kind.SYNC and id_ in last:
                 due = False  # it is never due for long; what it carried last is of interest
@@ -167,10 +173,17 @@ def _output_paths(found: Survey, id_: NodeId) -> Iterable[str]:
     return outputs or ()
 
 
+def _held(found: Survey, id_: NodeId) -> str:
+    """Which sync session has the workload of a rollout, that is not due for as long."""
+    check = found.checks[id_]
+    return check.text if check.state is CheckState.CLEAN and id_.startswith("rollout:") else ""
+
+
 def _present(found: Survey, id_: NodeId) -> Evidence:
     check, record = found.checks[id_], found.records.get(id_)
     current = found.manifests[id_]
-    if check.state is CheckState.CLEAN and (record is None or record.key != current.key):
+    alike = record is not None and record.key == current.key
+    if check.state is CheckState.CLEAN and (_held(found, id_) or not alike):
         # It lives with the session, so that its inputs say nothing about whether it is due.
         return Evidence(current, current)
     before = Manifest(tuple(record.manifest.lines.items())) if record else None

@@ -330,7 +330,7 @@ class Settler:
                 seconds=seconds,
             )
         return Settled(
-            Verdict.RAN,
+            Verdict.UNCHANGED if outcome.idle else Verdict.RAN,
             manifest.key,
             outcome.output,
             job.previous,

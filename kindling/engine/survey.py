@@ -141,6 +141,16 @@ async def _observe(
         await seen.live.close()
     if seen.same:
         return Check(CheckState.CLEAN)
+    if node.kind is Kind.ROLLOUT:
+        from kindling.executors.rollout import session_of
+
+        try:
+            holder = await session_of(job)
+        except KindlingError as error:
+            return Check(CheckState.UNKNOWN, text=error.message)
+        if holder:
+            # It is put back by that session's end, and needs no rollout for it.
+            return Check(CheckState.CLEAN, text=holder)
     return Check(CheckState.DRIFTED, text=seen.difference)
 
 

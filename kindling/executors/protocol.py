@@ -215,10 +215,12 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """It worked, and this came of it."""
+    """It worked, and this came of it. `idle`: it found nothing to do, so that nobody is told that
+    it did something."""
 
     output: Output
     live: Live | None = field(default=None, compare=False)
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,9 @@ class RollbackExecutor:
         failure, digest = await put_back(job, spec.workload)
         if failure is not None:
             return Failed(failure)
-        before = job.previous or Output(_NOTHING)
-        return Succeeded(Output(digest) if digest else before)
+        if not digest:
+            return Succeeded(job.previous or Output(_NOTHING), idle=True)
+        return Succeeded(Output(digest))
 
     async def restore(self, job: Job, cached: Output) -> bool:
         return False

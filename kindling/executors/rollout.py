@@ -3,6 +3,8 @@ not."""
 
 from __future__ import annotations
 
+import asyncio
+
 from kindling.errors import ExecutionError
 from kindling.executors.following import Following
 from kindling.executors.protocol import (
@@ -19,7 +21,7 @@ from kindling.objects.pods import (
 from kindling.objects.revision import Progress
 from kindling.objects.workloads import WORKLOAD_KINDS
 
-__all__ = ["RolloutExecutor"]
+__all__ = ["RolloutExecutor", "session_of"]
 
 
 class RolloutExecutor:
@@ -64,6 +66,35 @@ class RolloutExecutor:
     async def _following(self, job: Job) -> Following:
         cluster = await job.world.cluster()
         return Following(job, cluster, _objects(job), self._patience)
+
+
+async def session_of(job: Job) -> str:
+    """Which sync session has a workload of this rollout now, and so a template of its own, in
+    words; empty where none has, or one that is over, whose part is put back first."""
+    from kindling.executors.sync import records_folder
+    from kindling.kube.errors import NotFoundError
+    from kindling.objects.identity import display_name
+    from kindling.sync.template.session import held
+    from kindling.sync.workload.agents import find_record
+    from kindling.sync.workload.liveness import Life, life_of
+    from kindling.sync.workload.records import Records
+
+    cluster = await job.world.cluster()
+    for ref in _objects(job):
+        try:
+            other = held(await cluster.get(ref))
+        except NotFoundError:
+            continue
+        if other is None:
+            continue
+        mine = await asyncio.to_thread(Records(records_folder(job)).get, other.name)
+        record = mine or await find_record(cluster, other.name, ref.namespace)
+        over = record is not None and (
+            record.stays or life_of(record.holder, record.session) is Life.DEAD
+        )
+        if not over:
+            return f"{other} has {display_name(ref)}"
+    return ""
 
 
 def _spec(job: Job) -> RolloutSpec:

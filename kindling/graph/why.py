@@ -84,10 +84,14 @@ class Explanation:
     differences: tuple[Difference, ...]
     note: str
     chains: tuple[Chain, ...]
+    held: str = ""
+    """Who has what it is about, so that it is not due for as long: a sync session."""
 
     @property
     def is_dirty(self) -> bool:
         """Something calls for a run, for certain."""
+        if self.held:
+            return False
         return self.is_first or bool(self.differences) or bool(self.note)
 
     def lines(self) -> tuple[str, ...]:
@@ -111,6 +115,8 @@ class Explanation:
             Verdict.UNCHANGED: "did not run",
             Verdict.CANCELLED: "was cut off",
         }[self.verdict]
+        if self.held:
+            return f"is not due: {self.held}"
         if self.differences:
             return f"{ran} because"
         if self.is_first:
@@ -134,6 +140,7 @@ class Explanation:
             "dirty": self.is_dirty,
             "first": self.is_first,
             "note": self.note,
+            "held": self.held,
             "differences": [difference.to_json() for difference in self.differences],
             "chains": [chain.to_json() for chain in self.chains],
         }

@@ -1,8 +1,9 @@
 """Who we are to the API server: the kubeconfig's user made into TLS settings and a header.
 
-`kubernetes` reads the many ways in which a kubeconfig can say this. Two things are done here
-instead: exec plugins are run with a time limit and their complaints are shown, and private keys,
-which Python's TLS can only read from files, stay on disk no longer than it takes to read them.
+What is said plainly is read by `kindling.kube.access`; `kubernetes` reads the many other ways in
+which a kubeconfig can say it. Two things are done here instead: exec plugins are run with a time
+limit and their complaints are shown, and private keys, which Python's TLS can only read from files,
+stay on disk no longer than it takes to read them.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from kindling.errors import ClusterError
+from kindling.kube.access import Access, plain_access
 from kindling.kube.contexts import KubeContext
 from kindling.kube.errors import AuthenticationError
 
@@ -35,15 +37,12 @@ _REREAD_SECONDS = 60.0
 class Credentials:
     """What a connection needs.
 
-    `client` is a `kubernetes.aio` REST client with the TLS settings loaded; it has no connections
-    yet. `renew_at` is when to load them anew, in seconds of the epoch. `fingerprint` tells
-    connections apart: with another one, new connections must be made; the authorization may change
-    alone.
+    `renew_at` is when to load them anew, in seconds of the epoch. `fingerprint` tells connections
+    apart: with another one, new connections must be made; the authorization may change alone.
     """
 
-    client: Any = field(repr=False)
+    access: Access
     server: str
-    authorization: str = field(default="", repr=False)
     renew_at: float = float("inf")
     fingerprint: str = field(default="", repr=False)
 
@@ -71,6 +70,24 @@ async def load_credentials(
         renew_at = now + _REREAD_SECONDS
     elif user.get("auth-provider"):
         renew_at = now + _REREAD_SECONDS
+    access = await asyncio.to_thread(plain_access, cluster, user)
+    return Credentials(
+        access or await _unusual(cluster, user, context),
+        str(cluster["server"]).rstrip("/"),
+        renew_at,
+        _print_of(cluster, user),
+    )
+
+
+async def _unusual(
+    cluster: Mapping[str, Any], user: Mapping[str, Any], context: KubeContext
+) -> Access:
+    """What `kubernetes` makes of it, or says is wrong with it."""
+    # The import takes so long that file events and terminals would notice it on the loop.
+    kube_config = await asyncio.to_thread(_import)
+    from kubernetes.aio.client.configuration import Configuration
+    from kubernetes.aio.client.rest import RESTClientObject
+
     document = {
         "contexts": [
             {"name": context.name, "context": {"cluster": context.cluster, "user": context.user}}
@@ -78,22 +95,6 @@ async def load_credentials(
         "clusters": [{"name": context.cluster, "cluster": cluster}],
         "users": [{"name": context.user, "user": user}],
     }
-    client, authorization = await _load(document, context)
-    return Credentials(
-        client,
-        str(cluster["server"]).rstrip("/"),
-        authorization,
-        renew_at,
-        _print_of(cluster, user),
-    )
-
-
-async def _load(document: Mapping[str, Any], context: KubeContext) -> tuple[Any, str]:
-    # The import takes so long that file events and terminals would notice it on the loop.
-    kube_config = await asyncio.to_thread(_import)
-    from kubernetes.aio.client.configuration import Configuration
-    from kubernetes.aio.client.rest import RESTClientObject
-
     configuration = Configuration()
     configuration.connection_pool_maxsize = 0
     if "disable_strict_ssl_verification" in vars(configuration):
@@ -109,9 +110,12 @@ async def _load(document: Mapping[str, Any], context: KubeContext) -> tuple[Any,
             )
             async with asyncio.timeout(_PLUGIN_LIMIT):
                 await loader.load_and_set(configuration)
-            return RESTClientObject(configuration), str(
-                configuration.api_key.get("BearerToken") or ""
-            ).strip()
+            return Access(
+                RESTClientObject(configuration).ssl_context,
+                str(configuration.api_key.get("BearerToken") or "").strip(),
+                str(configuration.tls_server_name or ""),
+                str(configuration.proxy or ""),
+            )
         except (kube_config.ConfigException, OSError, ValueError, KeyError, TimeoutError) as error:
             raise ClusterError(
                 f"The kubeconfig's context `{context.name}` cannot be used: "

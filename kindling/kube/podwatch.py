@@ -26,7 +26,8 @@ class PodWatch:
     """The objects of one rollout. `changed` is set whenever something new was learnt.
 
     Tasks begin with `start` and end with `close`; whoever calls the one must call the other.
-    `error` is what ended the watching for good.
+    `error` is what ended the watching for good; `away` why the API server did not answer when a
+    watch last heard nothing of it, empty again with the next thing learnt.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class PodWatch:
     ) -> None:
         self.changed = asyncio.Event()
         self.error: Exception | None = None
+        self.away = ""
         self.workloads: dict[ObjectRef, Object | None] = {}
         self.last: dict[ObjectRef, Object] = {}
         """Workloads that were deleted, as they were in the end."""
@@ -236,9 +238,10 @@ class PodWatch:
         )
         async with aclosing(events):
             async for event in events:
+                self.away = event.problem if event.kind is EventKind.AWAY else ""
                 if event.kind is not EventKind.AWAY:
                     learn(event)
-                    self.changed.set()
+                self.changed.set()
 
 
 def _event_id(item: Object) -> tuple[str, str]:

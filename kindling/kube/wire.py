@@ -299,30 +299,33 @@ class Wire:
         return loaded
 
     async def _connect(self, credentials: Credentials) -> aiohttp.ClientSession:
+        # The import takes so long that file events and terminals would notice it on the loop.
+        await asyncio.to_thread(_import)
         import aiohttp
 
-        # The factory of `kubernetes` knows its TLS settings; time limits and proxies are ours.
-        configuration = credentials.client.configuration
-        configuration.connection_pool_maxsize = 0  # a watch holds a connection: any limit starves
-        configuration.client_session_kwargs = {
-            "connector": aiohttp.TCPConnector(
-                limit=0, ssl=credentials.client.ssl_context, socket_factory=self._open_socket
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                # A watch holds a connection: any limit starves.
+                limit=0,
+                ssl=credentials.access.tls,
+                socket_factory=self._open_socket,
             ),
-            "trust_env": not self._on_this_machine(),
-            "timeout": aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_LIMIT),
-            "cookie_jar": aiohttp.DummyCookieJar(),
-        }
-        session: aiohttp.ClientSession = credentials.client._create_pool_manager()
-        return session
+            connector_owner=False,
+            # An object of a watch may be longer than a line that aiohttp would read by itself.
+            read_bufsize=2**21,
+            trust_env=not self._on_this_machine(),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_LIMIT),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
 
     def _options(self) -> dict[str, Any]:
         assert self._credentials is not None
-        configuration = self._credentials.client.configuration
+        access = self._credentials.access
         options: dict[str, Any] = {}
-        if configuration.tls_server_name:
-            options["server_hostname"] = configuration.tls_server_name
-        if configuration.proxy:
-            options["proxy"] = configuration.proxy
+        if access.server_name:
+            options["server_hostname"] = access.server_name
+        if access.proxy:
+            options["proxy"] = access.proxy
         return options
 
     def _on_this_machine(self) -> bool:
@@ -334,8 +337,13 @@ class Wire:
             return host == "localhost"
 
 
+def _import() -> None:
+    import aiohttp  # noqa: F401
+
+
 def _authorization(credentials: Credentials) -> dict[str, str]:
-    return {"Authorization": credentials.authorization} if credentials.authorization else {}
+    word = credentials.access.authorization
+    return {"Authorization": word} if word else {}
 
 
 def _is_wire(error: Exception) -> bool:

@@ -83,6 +83,23 @@ def test_a_plan_without_environments_or_a_cluster_imports_no_client_and_no_opera
     assert "rollout:hello" in done.stdout
 
 
+def test_a_command_seldom_looks_for_garbage_among_what_it_imports(tmp_path: Path) -> None:
+    """It takes a tenth of a short command with Python's own thresholds."""
+    code = (
+        "import gc, sys\n"
+        "from kindling.cli.main import main\n"
+        "sys.argv = ['kindling', 'version']\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(gc.isenabled(), gc.get_threshold()[0])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "True 10000"
+
+
 def test_help_imports_no_verb(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import asyncio
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kindling.cli.sync_leaving import Leaving
 from kindling.errors import ClusterError
 from kindling.files.watching import WatchRoot
+from kindling.kube.errors import ForbiddenError
 from kindling.sync.notices import Released
 from kindling.sync.rules.failures import Action
 from kindling.sync.session.order import Outcome
@@ -136,3 +140,45 @@ def test_what_went_wrong_first_is_told_where_nothing_can_be_put_back_either(
     assert "it still does not answer" not in done.err
     assert "could not be put back: it still does not answer" in done.out
     assert "kindling sync --restore -d deployment/web -n default" in done.out
+
+
+def test_what_is_not_allowed_in_mid_session_is_told_with_all_that_a_session_needs(
+    kindling: Kindling, session: type[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(*args: Any) -> None:
+        del args
+        raise ForbiddenError("Cannot watch pods in default: it is forbidden", details=["RBAC"])
+
+    monkeypatch.setattr(session, "follow", refused)
+    done = kindling("sync", "web")
+    assert done.code == 1
+    assert "namespace `default`: Cannot watch pods in default: it is forbidden" in done.err
+    for part in ("RBAC", "It needs get, list, watch", "role `edit`", "Nothing is changed"):
+        assert part in done.err
+    assert session.asked[-1] == "stop"
+
+
+def test_ctrl_c_before_the_session_begins_is_heard_though_nobody_passes_it_on(
+    kindling: Kindling, session: type[Session], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked of the cluster at first may take a cancellation for its own."""
+    wishes: list[Leaving] = []
+
+    @contextmanager
+    def heard(parting: Callable[[], str]) -> Iterator[Leaving]:
+        wishes.append(Leaving(parting))
+        yield wishes[0]
+
+    async def found(*args: Any) -> Any:
+        del args
+        wishes[0].hear()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        raise AssertionError("nobody waits for this")
+
+    monkeypatch.setattr("kindling.cli.sync_run.leaving", heard)
+    monkeypatch.setattr("kindling.sync.workload.finding.find", found)
+    done = kindling("sync", "web")
+    assert done.code == 130
+    assert "Interrupted before anything was touched" in done.out
+    assert session.asked == ()

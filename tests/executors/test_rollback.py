@@ -64,7 +64,7 @@ async def test_without_a_record_no_cluster_is_asked(tmp_path: Path) -> None:
     """The world here has none."""
     world, executor = JobWorld(tmp_path), RollbackExecutor()
     assert (await executor.observe(job(world), NOTHING)).same
-    assert await executor.run(job(world)) == Succeeded(NOTHING)
+    assert await executor.run(job(world)) == Succeeded(NOTHING, idle=True)
 
 
 async def test_what_a_killed_session_left_is_put_back(world: JobWorld) -> None:
@@ -76,6 +76,7 @@ async def test_what_a_killed_session_left_is_put_back(world: JobWorld) -> None:
     outcome = await executor.run(job(world))
     assert isinstance(outcome, Succeeded), outcome
     assert outcome.output.digest.startswith("sha256:")
+    assert not outcome.idle
     live = await (await world.cluster()).get(WEB)
     assert json.dumps(live["spec"]["template"], sort_keys=True) == before
     assert SESSION_ANNOTATION not in (live["metadata"].get("annotations") or {})
@@ -100,7 +101,7 @@ async def test_a_session_of_a_container_with_the_same_process_number_is_left_alo
     theirs = replace(here(), host="devbox", space="pid:[1]")
     held = await held_from(world, theirs)
     outcome = await RollbackExecutor().run(job(world))
-    assert outcome == Succeeded(NOTHING)
+    assert outcome == Succeeded(NOTHING, idle=True)
     assert await (await world.cluster()).get(WEB) == held
     assert Records(world.state_dir / "sync").get("s1") is not None
     assert "is left alone: it runs on devbox" in world.lines.text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 from syrupy.assertion import SnapshotAssertion
 
@@ -11,7 +12,7 @@ from kindling.graph.dag import Graph
 from kindling.graph.key import Manifest
 from kindling.graph.node import NodeId
 from kindling.graph.outcome import Verdict
-from kindling.graph.why import Evidence, why
+from kindling.graph.why import Evidence, Explanation, why
 
 MakeGraph = Callable[..., Graph]
 
@@ -133,3 +134,13 @@ def test_an_explanation_as_json(make_graph: MakeGraph) -> None:
     assert data["dirty"]
     assert data["chains"][0]["path"] == ["rollout:x", "apply:x", "push:x", "image:x"]
     assert data["chains"][0]["difference"]["label"] == "file:app.py"
+
+
+def test_what_a_session_has_is_not_due_and_says_whose_it_is() -> None:
+    """Though its pods have another template than was recorded."""
+    drifted = Explanation(NodeId("rollout:web"), None, False, (), "its pods have another", ())
+    assert drifted.is_dirty
+    held = replace(drifted, held="session `s1` of ada has deployment/web")
+    assert not held.is_dirty
+    assert held.lines() == ("rollout:web is not due: session `s1` of ada has deployment/web",)
+    assert held.to_json()["held"] == held.held

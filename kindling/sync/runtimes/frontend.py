@@ -13,6 +13,7 @@ __all__ = [
     "configured_by",
     "document_root",
     "frontend",
+    "option_of",
     "output_folder",
     "package_manager",
 ]
@@ -129,14 +130,27 @@ def configured_by(argv: Sequence[str]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def option_of(argv: Sequence[str], *names: str) -> str:
+    """The value of an option that goes by these names, as its next word or behind `=`."""
+    for at, word in enumerate(argv):
+        if word in names and at + 1 < len(argv):
+            return argv[at + 1]
+        name, given, value = word.partition("=")
+        if given and name in names:
+            return value
+    return ""
+
+
 def document_root(server: str, configuration: str = "") -> str:
     """Where a web server takes its files from.
 
-    `configuration` is what `nginx -T` prints, or the Caddyfile. Of several roots the first counts.
+    `configuration` is what `nginx -T` prints, or the Caddyfile, or Caddy's JSON. Of several roots
+    the first counts.
     """
     text = re.sub(r"#.*", "", configuration)
     if server == "caddy":
         found = re.search(r"^\s*root\s+(?:\*\s+|/\S*\s+)?([^\s{}*]+)", text, re.M)
+        found = found or re.search(r"\"root\"\s*:\s*\"([^\"{}]+)\"", text)
         return found[1] if found else "/usr/share/caddy"
     found = re.search(r"(?:^|[{;\s])root\s+[\"']?(/[^\s;\"']*)", text)
     root = found[1] if found else "/usr/share/nginx/html"

@@ -169,8 +169,10 @@ def of_script(path: str, arguments: Sequence[str], scripts: Mapping[str, str]) -
     """What a script starts: by its text if that is at hand, else by its name.
 
     An entry point by name goes on as its arguments, as nearly all do; of other scripts only the
-    text can tell.
+    text can tell. A server's own control script is the server by another name.
     """
+    if basename(path) in _CONTROLS:
+        return Started((basename(path), *arguments), replaces=False)
     text = scripts.get(path)
     if text is not None:
         return started(text, arguments)
@@ -180,6 +182,9 @@ def of_script(path: str, arguments: Sequence[str], scripts: Mapping[str, str]) -
         return Started(tuple(arguments), replaces=True)
     return None
 
+
+_CONTROLS = frozenset({"apache2ctl", "apachectl"})
+"""They name their server by variables alone (`$HTTPD "$@"`), and stay around it."""
 
 _ENTRIES = frozenset({"entry.sh", "with-contenv", "launcher", "run-with-env.sh"})
 

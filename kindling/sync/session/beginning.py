@@ -7,6 +7,7 @@ agent is mounted.
 
 from __future__ import annotations
 
+import asyncio
 import platform
 import posixpath
 import sys
@@ -25,7 +26,7 @@ from kindling.sync.notices import Remark, Tell
 from kindling.sync.protocol import CannotCarryError, Clock, Container, Link
 from kindling.sync.runtimes.build import Machine
 from kindling.sync.runtimes.detect import Detection
-from kindling.sync.runtimes.frontend import configured_by, document_root
+from kindling.sync.runtimes.frontend import configured_by, document_root, option_of
 from kindling.sync.runtimes.plan import Strategy, files_only, plan, restarting
 from kindling.sync.session.looking import Seen, find_program, look, seen_from
 from kindling.sync.session.order import Order
@@ -68,6 +69,15 @@ class Beginning:
     linked: tuple[Container, Link] | None = None
     """A link that can go on being used."""
 
+    @property
+    def replaces(self) -> bool:
+        """Whether what is built is the one file that the container's command begins with, which can
+        be run in its place from elsewhere."""
+        build, to = self.strategy.build, self.strategy.place
+        if build is None or build.folder or to is None or not self.argv:
+            return False
+        return to.path == self.argv[0]
+
 
 async def begin(
     order: Order,
@@ -83,19 +93,57 @@ async def begin(
         UsageError: What was asked cannot be.
         ClusterError: The cluster does not answer, or no container runs.
     """
-    source = await SourceTree.open(order.context, order.steps, exclude=order.exclude)
+    # The source is read while the container is reached: with many files both take their time.
+    reading = asyncio.ensure_future(
+        SourceTree.open(order.context, order.steps, exclude=order.exclude)
+    )
+    reaching = asyncio.ensure_future(_reach(order, cluster, connect, clock, tell))
+    try:
+        source = await reading
+        remotes = [sync.remote for sync in source.syncs if not sync.single]
+        if order.mirror and "/" in remotes:
+            raise UsageError(
+                "A mirror of `/` would take the container's own programs away",
+                hint="Sync to a folder of its own, such as `/app`.",
+            )
+        reached = await reaching
+        template = reached.workload["spec"]["template"]
+        ours = (reached.manifest, *(chosen(template, name) for name in order.also))
+        closed = [place for one in ours for place in read_only(template, one, remotes)]
+        writable = tuple(dict.fromkeys(closed))
+        begun = await _planned(order, cluster, source, reached, images, writable)
+        if begun.patch and reached.workload["spec"].get("paused"):
+            raise _paused(order.workload, "the pods with the agent in them would not come")
+        return begun
+    except BaseException:
+        reading.cancel()
+        reaching.cancel()
+        for end in await asyncio.gather(reading, reaching, return_exceptions=True):
+            if isinstance(end, _Reached) and end.link is not None:
+                await end.link.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """A workload, its container in the template, and one that runs; with a link to it where there
+    is a way that needs nothing of its pod."""
+
+    workload: Object
+    manifest: Object
+    container: Container
+    link: Link | None
+
+
+async def _reach(
+    order: Order,
+    cluster: Cluster,
+    connect: Callable[[Container], Awaitable[Link]],
+    clock: Clock,
+    tell: Tell,
+) -> _Reached:
     workload = await cluster.get(order.workload)
-    template = workload["spec"]["template"]
-    manifest = chosen(template, order.container)
-    remotes = [sync.remote for sync in source.syncs if not sync.single]
-    if order.mirror and "/" in remotes:
-        raise UsageError(
-            "A mirror of `/` would take the container's own programs away",
-            hint="Sync to a folder of its own, such as `/app`.",
-        )
-    others = [chosen(template, name) for name in order.also]
-    closed = [place for one in (manifest, *others) for place in read_only(template, one, remotes)]
-    writable = tuple(dict.fromkeys(closed))
+    manifest = chosen(workload["spec"]["template"], order.container)
     container = await _first(order, cluster, clock, tell)
     link: Link | None = None
     try:
@@ -103,32 +151,23 @@ async def begin(
     except CannotCarryError:
         if not order.overrides.restart:
             tell(Remark("The image has no shell: the agent is mounted, for which new pods come"))
-    try:
-        begun = await _planned(order, cluster, source, container, manifest, link, images, writable)
-        if begun.patch and workload["spec"].get("paused"):
-            raise _paused(order.workload, "the pods with the agent in them would not come")
-        return begun
-    except BaseException:
-        if link is not None:
-            await link.close()
-        raise
+    return _Reached(workload, manifest, container, link)
 
 
 async def _planned(
     order: Order,
     cluster: Cluster,
     source: SourceTree,
-    container: Container,
-    manifest: Object,
-    link: Link | None,
+    reached: _Reached,
     images: Images | None,
     writable: tuple[str, ...],
 ) -> Beginning:
+    container, link = reached.container, reached.link
     image_id = await _image_id(cluster, container)
     problem: UsageError | None = None
     argv: tuple[str, ...] = ()
     try:
-        found = await find_argv(manifest, image_config=images, image_id=image_id, link=link)
+        found = await find_argv(reached.manifest, image_config=images, image_id=image_id, link=link)
         argv = found.words
     except UsageError as error:
         problem = error
@@ -153,6 +192,11 @@ async def _planned(
             place = await landing_place(detection, strategy, seen, destination_of(source), link)
         elif strategy.place is not None and strategy.place.path.startswith("/"):
             place = seen.absolute(strategy.place.path).strip("/")
+    elif link is not None:
+        await _check_folders(source, link)
+    if place is not None and strategy.build is not None and not strategy.build.folder:
+        # Nothing else is carried: a volume over another folder, or over the program, is of no use.
+        writable = tuple(one for one in writable if f"/{place}".startswith(one.rstrip("/") + "/"))
     patch = strategy.patches or bool(writable) or link is None
     linked = None
     if link is not None:
@@ -174,13 +218,17 @@ async def _planned(
     )
 
 
-async def root_of(link: Link, detection: Detection) -> str:
-    """The document root of a web server, as its configuration says."""
-    server = detection.runtime.key
+async def root_of(link: Link, detection: Detection, seen: Seen) -> str:
+    """The document root of a web server, as its command and its configuration say."""
+    server, argv = detection.runtime.key, detection.argv
     said: list[str] = []
     if server == "caddy":
-        for path in ("/etc/caddy/Caddyfile", "/etc/Caddyfile"):
-            text = await link.read(path)
+        if "file-server" in argv[1:2]:
+            return seen.absolute(option_of(argv, "--root", "-r"))
+        named = option_of(argv, "--config", "-c")
+        usual = ("Caddyfile", "/etc/caddy/Caddyfile", "/etc/Caddyfile")
+        for path in (named,) if named else usual:
+            text = await link.read(seen.absolute(path))
             if text:
                 said.append(text.decode("utf-8", "replace"))
                 break
@@ -190,7 +238,7 @@ async def root_of(link: Link, detection: Detection) -> str:
             await link.run([program, "-T", *configured_by(detection.argv)], log=said.append)
         except ClusterError:
             said.clear()
-    return document_root(server, "\n".join(said))
+    return seen.absolute(document_root(server, "\n".join(said)))
 
 
 async def landing_place(
@@ -198,7 +246,7 @@ async def landing_place(
 ) -> str:
     """The place that an artefact lands on."""
     if strategy.frontend is not None:
-        return (await root_of(link, detection)).strip("/")
+        return (await root_of(link, detection, seen)).strip("/")
     to = strategy.place
     if to is None or not to.path:
         return destination
@@ -225,6 +273,21 @@ def beside(seen: Seen, remotes: Sequence[str]) -> str:
         if near or any(word.startswith(top.rstrip("/") + "/") for word in seen.argv):
             return ""
     return f"The program runs in `{folder}`, and what is synced lands in `{tops[0]}`"
+
+
+async def _check_folders(source: SourceTree, link: Link) -> None:
+    """A folder that lands on a file would take it away, such as `/etc/passwd` by mistake.
+
+    Raises:
+        UsageError: There is such a file.
+    """
+    for sync in source.syncs:
+        path = posixpath.normpath(sync.remote)
+        if not sync.single and await link.read(path, 1) is not None:
+            raise UsageError(
+                f"`{path}` is a file in the container: no folder can be carried to there",
+                hint="Name a folder, or sync the one file that is to be there.",
+            )
 
 
 def here() -> Machine:

@@ -25,7 +25,7 @@ from kindling.sync.session.serving import Served, Service
 from kindling.sync.session.sourced import Sourced
 from kindling.sync.session.task import Task, carried_of, outcome_of, slowest, unsteady_of
 from kindling.sync.session.watching import Deaths
-from kindling.sync.session.workshop import Workshop
+from kindling.sync.session.workshop import ASIDE, Workshop
 from kindling.sync.trees.manifest import Kind
 from kindling.sync.workload.hold import Hold
 
@@ -189,6 +189,41 @@ class Crew:
 
     async def mend(self, member: Member) -> bool:
         """Catch a container up: its files, its commands, its program. Whether it is equal now."""
+        lands = None if self._workshop is None else self._workshop.lands
+        if await self._mend(member):
+            return True
+        problem = member.error
+        if not member.hopeless or not await self._aside(member, lands):
+            return False
+        if await self._mend(member):
+            return True
+        if member.hopeless:
+            # The user knows the program's own place.
+            member.error, member.problem = problem, "" if problem is None else problem.message
+        return False
+
+    async def _aside(self, member: Member, lands: str | None) -> bool:
+        """What was built could not be put in its place, which was `lands` before it was tried: has
+        it another one since?"""
+        if self._workshop is None or not member.container.supervised:
+            return False
+        before = await self._workshop.aside()
+        if before is not None:
+            text = f"`/{before}` cannot be replaced in the container"
+            hint = (
+                "A program that looks for files beside its executable (`/proc/self/exe`) finds them"
+            )
+            self._tell(
+                Remark(
+                    f"{text}: what is built runs from `{ASIDE}`, by the same command",
+                    hint=f"{hint} once its folder in the image is its user's (`COPY --chown`).",
+                )
+            )
+            for other in self.fleet.equal:
+                self.fleet.leave_behind(other, "")
+        return self._workshop.lands != lands
+
+    async def _mend(self, member: Member) -> bool:
         began = self._clock.monotonic()
         served, why = Served(member), member.why
         lean = self._lean
@@ -375,7 +410,15 @@ class Crew:
         if strategy.fallback is not Mode.SUPERVISE or not self._argv:
             self._tell(Remark(f"{why}: the files are there, and may not be in use", warning=True))
             return
-        self._tell(Remark(f"{why}: from now on the program is supervised, and started anew"))
+        if await self._paused():
+            text = f"{why}, and {self._called} is paused, so that nothing can supervise the program"
+            hint = (
+                "The files are there, and may not be in use. After a `kubectl rollout resume` the"
+            )
+            self._tell(Remark(text, warning=True, hint=f"{hint} next save tries again."))
+            return
+        rolls = f"for which {self._called} is rolled out once, with the agent in it"
+        self._tell(Remark(f"{why}: from now on the program is supervised, {rolls}"))
         self.service.strategy = replace(
             strategy,
             mode=Mode.SUPERVISE,
@@ -392,6 +435,19 @@ class Crew:
             self._returned, self.hold = self._held(), None
             await self.held()
             await self.reach()
+
+    async def _paused(self) -> bool:
+        """Would no pod with the supervisor come?"""
+        try:
+            live = await self.service.cluster.get(self.order.workload)
+        except ClusterError:
+            # Whoever takes it finds out what is the matter.
+            return False
+        return bool((live.get("spec") or {}).get("paused"))
+
+    @property
+    def _called(self) -> str:
+        return display_name(self.order.workload)
 
     def _state(self) -> frozenset[str]:
         entries = self.wanted().tree.entries.items()

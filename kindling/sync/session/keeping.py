@@ -18,6 +18,7 @@ from kindling.sync.protocol import Clock, Container
 from kindling.sync.session.crew import Crew
 from kindling.sync.session.fleet import Member
 from kindling.sync.session.order import Report, Standing
+from kindling.sync.workload.replacing import changed_within
 
 __all__ = ["Keeping"]
 
@@ -43,6 +44,8 @@ class Keeping:
         self._mending: dict[Member, asyncio.Task[None]] = {}
         self._standing: Standing | None = None
         self._said: set[tuple[str, str]] = set()
+        self._back = asyncio.Event()
+        """The cluster answers again; another event each time."""
 
     async def run(self) -> None:
         """Until it is cancelled.
@@ -69,6 +72,7 @@ class Keeping:
                 fleet.renewed.clear()
                 try:
                     hold = await self._crew.held()
+                    hold.back = self._hurry
                     async with aclosing(hold.containers()) as coming:
                         await self._meet(coming)
                     tries = 0
@@ -80,6 +84,15 @@ class Keeping:
                         self._tell(Remark(f"{problem.message}; it is waited for", warning=True))
             tries += 1
             await self._clock.sleep(_wait(tries))
+
+    def _hurry(self) -> None:
+        """The cluster is back: nothing waits any longer for its next try."""
+        self._back.set()
+        self._back = asyncio.Event()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until the cluster is back."""
+        await changed_within(self._back, self._clock, seconds)
 
     async def _meet(self, coming: AsyncGenerator[tuple[Container, ...], None]) -> None:
         """Meet whoever comes, until the workload is taken anew."""
@@ -120,7 +133,7 @@ class Keeping:
                 self._say_problem(member)
                 if member.hopeless:
                     break
-                await self._clock.sleep(_wait(member.tries))
+                await self._pause(_wait(member.tries))
         finally:
             del self._mending[member]
             fleet.changed.set()
@@ -140,7 +153,7 @@ class Keeping:
         last = self._clock.monotonic(), self._clock.time()
         quiet_since = last[0]
         while True:
-            await self._clock.sleep(_ROUND)
+            await self._pause(_ROUND)
             now = self._clock.monotonic(), self._clock.time()
             # One of the two goes on while the machine sleeps, which one depends on the system.
             asleep = max(now[0] - last[0], now[1] - last[1]) > _ROUND + _ASLEEP
@@ -188,6 +201,10 @@ class Keeping:
         """Once for each problem of a container."""
         key = (str(member.container), member.problem)
         if key in self._said or not member.problem:
+            return
+        hold = self._crew.hold
+        if hold is not None and hold.cut_off:
+            # That the whole cluster is away has been said.
             return
         self._said.add(key)
         error = member.error

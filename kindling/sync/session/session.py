@@ -159,6 +159,10 @@ class SyncSession:
         self._tell(Found(runtime, how, watching, strategy.tips, strategy.warnings))
         if strategy.carries_sources and (text := beside(began.seen, _remotes(began))):
             self._tell(Remark(text, warning=True, hint="Is that where it reads its files?"))
+        entries = began.source.entries.values()
+        if strategy.carries_sources and all(one.startswith("dir") for one in entries):
+            text = f"There is no file to carry in `{order.source or order.context.root}`"
+            self._tell(Remark(text, hint="Files are carried as they come; is it the right folder?"))
         for refused in began.source.refused:
             self._tell(Remark(str(refused), warning=True))
         if crew.builds:
@@ -252,8 +256,9 @@ class SyncSession:
     ) -> Released:
         """End all links and give the workload back; done again, it says the same.
 
-        `restore` False: all stays as it is, the record included. `fresh` False: pods into which
-        files were put stay. `decide`: what becomes of a template that someone changed meanwhile.
+        `restore` False: all stays as it is, and the record says that it was meant to. `fresh`
+        False: pods into which files were put stay. `decide`: what becomes of a template that
+        someone changed meanwhile.
         """
         self._stopping.set()
         if self._released is not None:
@@ -269,6 +274,7 @@ class SyncSession:
         if hold is None:
             self._released = Released("Nothing was changed")
         elif not restore:
+            await hold.leave()
             self._released = Released("The containers keep what was brought", exact=False)
         else:
             self._released = await hold.release(decide=decide, fresh=fresh)

@@ -20,6 +20,7 @@ _READ = (
     *("package.yaml", "stack.yaml", "cabal.project", "dune-project", "dune", "CMakeLists.txt"),
     *("GNUmakefile", "makefile", "Makefile", "mvnw", "gradlew", "angular.json", "requirements.txt"),
     *("setup.py", "pyproject.toml", "Gemfile", "mix.exs", "composer.json", "svelte.config.js"),
+    *("gradle.properties", "plugins.sbt"),
     *("pnpm-lock.yaml", "yarn.lock", "bun.lock", "bun.lockb", "package-lock.json"),
 )
 _READ_ENDINGS = (
@@ -121,9 +122,8 @@ async def source_of_plan(source: SourceTree) -> Source:
         for path in paths:
             name = posixpath.basename(path)
             if name not in _READ and not name.endswith(_READ_ENDINGS):
-                # That there is something is of use, too.
-                if "/" not in path[len(prefix) :]:
-                    files.setdefault(path[len(prefix) :], "")
+                # That there is something is of use, too: `src/main.rs` makes a program.
+                files.setdefault(path[len(prefix) :], "")
                 continue
             place = root / path
             try:

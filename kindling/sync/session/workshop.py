@@ -7,8 +7,12 @@ from kindling.sync.protocol import Link
 from kindling.sync.session.artefact import Artefact
 from kindling.sync.session.beginning import Beginning, destination_of, landing_place
 from kindling.sync.session.building import Builder
+from kindling.sync.template.patch import CONTROL_FOLDER
 
-__all__ = ["Workshop"]
+__all__ = ["ASIDE", "Workshop"]
+
+ASIDE = f"{CONTROL_FOLDER}/program"
+"""What the supervising agent runs in the place of the program, where it is there."""
 
 
 class Workshop:
@@ -33,6 +37,27 @@ class Workshop:
                 place = destination_of(self._beginning.source)
             self.artefact = Artefact(place, folder=self._builder.job.folder)
         return built, await self.artefact.read(output)
+
+    @property
+    def lands(self) -> str | None:
+        """The place that it lands on; None before the first good build."""
+        return None if self.artefact is None else self.artefact.place
+
+    async def aside(self) -> str | None:
+        """Let it land where the supervisor runs it from, since the program may not be replaced: the
+        place where it landed until now. None: it does already, or the supervisor runs another."""
+        made, output = self.artefact, self._builder.output
+        place = ASIDE.strip("/")
+        if made is None or output is None or made.place == place or not self._beginning.replaces:
+            return None
+        # Another one: some container may be served from this one just now.
+        aside = Artefact(place, folder=False)
+        await aside.read(output)
+        if self.artefact is not made:
+            # Another container was as quick.
+            return None
+        self.artefact, self._place = aside, place
+        return made.place
 
     async def settle_place(self, link: Link) -> None:
         """Find out where it belongs, before it is brought for the first time.

@@ -3,7 +3,8 @@
     agent       a ConfigMap, mounted read-only with mode 0555: any user may run it, and it works on
                 a read-only root file system
     command     the agent as supervisor of the original argument vector, with an `emptyDir` for
-                its control socket; `args` go, since they are part of the vector. A program that
+                its control socket and for a program that is built here and cannot be put over
+                the image's; `args` go, since they are part of the vector. A program that
                 ends by itself does not end the container, which would lose the synced files: the
                 session starts it again, or the next save does. A session of files alone leaves
                 both.

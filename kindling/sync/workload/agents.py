@@ -24,6 +24,7 @@ __all__ = [
     "CONFIG_MAP_PREFIX",
     "MANAGER",
     "RENEWED_ANNOTATION",
+    "NotAllowedError",
     "architecture_of",
     "config_map",
     "find_record",
@@ -100,18 +101,25 @@ async def put_config_map(cluster: Cluster, manifest: Mapping[str, Any]) -> None:
         raise needs(ref.namespace, error) from error
 
 
-def needs(namespace: str, error: ForbiddenError, *, kept: bool = False) -> ForbiddenError:
+class NotAllowedError(ForbiddenError):
+    """What a session may not do, with all that it needs."""
+
+
+def needs(namespace: str, error: ForbiddenError, *, kept: bool = False) -> NotAllowedError:
     """One message for whatever a session is not allowed to do. `kept`: there is still something to
     be put back."""
-    return ForbiddenError(
+    if isinstance(error, NotAllowedError):
+        return error
+    return NotAllowedError(
         f"A sync session is not allowed in namespace `{namespace}`: {error.message}",
         details=[
+            *error.details,
             "It needs get, list, watch and patch of Deployments, StatefulSets and ReplicaSets,",
             "get, list, watch and delete of Pods with pods/exec, and get, create, patch and",
             "delete of ConfigMaps.",
         ],
         hint="Ask for the role `edit` in that namespace. "
-        + ("`kindling sync --restore` puts back what is left." if kept else "Nothing was changed."),
+        + ("`kindling sync --restore` puts back what is left." if kept else "Nothing is changed."),
     )
 
 

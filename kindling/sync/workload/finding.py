@@ -73,7 +73,7 @@ async def _by_name(cluster: Cluster, name: str, namespace: str) -> ObjectRef:
         )
     if found:
         return found[0]
-    for kind in ("DaemonSet", "Pod", "ReplicaSet"):
+    for kind in ("DaemonSet", "Pod", "ReplicaSet", "Job", "CronJob"):
         ref = ObjectRef(_HOMES.get(kind, "apps/v1"), kind, name, namespace)
         try:
             await cluster.get(ref)
@@ -121,16 +121,36 @@ async def _missing(cluster: Cluster, name: str, namespace: str, kind: str = "") 
     what = f"`{kind.lower()}/{name}`" if kind else f"Deployment or StatefulSet `{name}`"
     same = [ref for ref in known if ref.name == name]
     names = sorted({ref.name for ref in known})
+    near = nearest(name, names)
     if same:
         hint = f"Did you mean `{_spoken(same[0])}`?"
-    elif near := nearest(name, names):
+    elif near:
         hint = near
     elif names:
         more = f" and {len(names) - 8} more" if len(names) > 8 else ""
         hint = f"There are: {', '.join(names[:8])}{more}."
     else:
         hint = "There is none at all. Another namespace is chosen with `-n`."
+    if not same and not near and (there := await _elsewhere(cluster, name, namespace)):
+        hint = f"There is one in namespace `{there}`: `-n {there}`."
     return UsageError(f"There is no {what} in namespace `{namespace}`", hint=hint)
+
+
+async def _elsewhere(cluster: Cluster, name: str, namespace: str) -> str:
+    """A namespace that has a workload of this name, where it may be asked; else nothing."""
+    for kind in _KINDS:
+        try:
+            listing = await cluster.list("apps/v1", kind)
+        except ForbiddenError:
+            continue
+        places = sorted(
+            str(item["metadata"]["namespace"])
+            for item in listing.items
+            if item["metadata"]["name"] == name
+        )
+        if places and namespace not in places:
+            return places[0]
+    return ""
 
 
 async def _refused(cluster: Cluster, ref: ObjectRef) -> UsageError:
@@ -140,14 +160,14 @@ async def _refused(cluster: Cluster, ref: ObjectRef) -> UsageError:
     except (NotFoundError, ForbiddenError):
         item = None
     owner = await _owner(cluster, item, ref.namespace) if item is not None else None
-    if item is None:
+    if item is None and ref.kind != "CronJob":
         hint = "Write which one, as in `deployment/NAME` or `statefulset/NAME`."
     elif owner is not None and owner.kind in _KINDS:
         hint = f"It belongs to `{_spoken(owner)}`: write that."
     elif owner is not None:
         hint = f"It belongs to `{_spoken(owner)}`, which is none."
     else:
-        hint = "Nothing owns it. Put its pod template into a Deployment for development."
+        hint = "For development, put its pod template into a Deployment, and sync that."
     return UsageError(
         f"`{_spoken(ref)}` cannot be synced: a session needs a Deployment or a StatefulSet",
         hint=hint,

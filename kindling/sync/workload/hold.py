@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kindling.errors import ClusterError, UsageError
+from kindling.errors import ClusterError, StoreError, UsageError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import NotFoundError
 from kindling.kube.podwatch import PodWatch
@@ -36,6 +36,10 @@ __all__ = ["RENEW_EVERY", "Hold", "WorkloadGoneError"]
 
 RENEW_EVERY = 60.0
 """Seconds between two signs of life for other machines."""
+_ANSWER = 10.0
+"""How many seconds the API server may take to show that it is there."""
+_FIRST_WAIT, _LONGEST_WAIT = 0.25, 8.0
+"""Between two looks whether it is back."""
 _AGAIN_MOST, _AGAIN_WITHIN = 5, 300.0
 """How often, within how many seconds, a session takes a workload again that others roll out."""
 
@@ -74,6 +78,11 @@ class Hold:
         """How many seconds the workload may be gone, as it is while somebody replaces it, before
         `containers` ends. None: it is waited for."""
         self._gone_since: float | None = None
+        self.cut_off = False
+        """The API server does not answer, which was told; so will be that it is back."""
+        self.back: Callable[[], None] | None = None
+        """Called when it is."""
+        self._looks = 0
         begin_life(record.session)
 
     @property
@@ -144,6 +153,8 @@ class Hold:
                 watch.changed.clear()
                 if watch.error is not None:
                     raise watch.error
+                if watch.away or self.cut_off:
+                    await self._look_whether_cut_off()
                 if watch.complete:
                     pods = watch.pods(self.ref)
                     chosen = self._chosen = self._choose(watch, pods)
@@ -180,6 +191,20 @@ class Hold:
                 tell=self.tell,
                 fresh=fresh,
             )
+        finally:
+            end_life(self.record.session)
+
+    async def leave(self) -> None:
+        """End the session, and let all stay as it is. The record stays, too, and says that this
+        was meant; where the disk refuses that, it says what it said before.
+        """
+        self.record = replace(self.record, stays=True)
+        try:
+            await asyncio.to_thread(self.records.save, self.record)
+        except StoreError as error:
+            self.tell(Remark(error.message, warning=True))
+        else:
+            await self._write({"data": {"record": self.record.to_json()}})
         finally:
             end_life(self.record.session)
 
@@ -231,9 +256,34 @@ class Hold:
 
     def _patience(self) -> float:
         """How long the next look may wait."""
+        if self.cut_off:
+            return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(self._looks, 10))
         if self._gone_since is None or self.gone_after is None:
             return RENEW_EVERY
         return max(0.0, self._gone_since + self.gone_after - self.clock.monotonic())
+
+    async def _look_whether_cut_off(self) -> None:
+        """A watch that broke says little: whether the API server answers does."""
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await self.cluster.get(self.ref)
+        except (ClusterError, TimeoutError) as error:
+            if isinstance(error, TimeoutError) or error.transient:
+                self._looks += 1
+                if not self.cut_off:
+                    self.cut_off = True
+                    why = str(error) or f"no answer within {_ANSWER:.0f} s"
+                    lost = "The connection to the cluster is lost"
+                    text = f"{lost}; what is saved goes over when it is back"
+                    self.tell(Remark(text, warning=True, details=(why,)))
+                return
+            # It answers, and whoever needs what it refuses says so.
+        self._looks = 0
+        if self.cut_off:
+            self.cut_off = False
+            self.tell(Remark("The connection to the cluster is back"))
+            if self.back is not None:
+                self.back()
 
     async def _take_again(self, workload: Object | None) -> None:
         """Someone rolled the workload out anew: the session has it again, a few times."""

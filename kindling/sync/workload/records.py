@@ -44,6 +44,9 @@ class Record:
     touched: tuple[str, ...] = ()
     owners: tuple[Any, ...] = ()
     """`managedFields` of the workload as they were: who owns which field comes back, too."""
+    stays: bool = False
+    """The session is over, and what it brought was meant to stay (`--once`). The record is what
+    `kindling sync --restore` and the next session need to put that back, too."""
 
     @property
     def session(self) -> str:
@@ -65,6 +68,7 @@ class Record:
             "patched": self.patched,
             "touched": self.touched,
             "owners": self.owners,
+            **({"stays": True} if self.stays else {}),
         }
         return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -83,6 +87,7 @@ class Record:
                 bool(told["patched"]),
                 tuple(map(str, told["touched"])),
                 tuple(told["owners"]),
+                bool(told.get("stays", False)),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("it is no record of a session") from error

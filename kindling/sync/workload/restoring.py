@@ -15,7 +15,7 @@ from enum import Enum
 from kindling.errors import KindlingError, UsageError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
-from kindling.kube.protocol import Cluster, Object, PatchKind
+from kindling.kube.protocol import Cluster, ClusterFacts, Object, PatchKind
 from kindling.objects.identity import display_name
 from kindling.objects.pods import pod_name
 from kindling.sync.notices import Released, Remark, Tell
@@ -87,7 +87,7 @@ async def restore(
         ClusterError: The cluster refused or did not answer. The record is kept for the next try.
     """
     facts = await cluster.facts()
-    if facts.uid != record.cluster:
+    if not _of(facts, record):
         raise UsageError(
             f"Session `{record.session}` on {display_name(record.ref)} is of another cluster than "
             f"`{cluster.context}`: it was reached by context `{record.context}`",
@@ -100,12 +100,28 @@ async def restore(
             released, left = await _pods(cluster, record, released, clock, tell)
         if left:
             await asyncio.to_thread(records.save, _for_pods_alone(record, left))
-        await cluster.delete(session_config_map(record.session, record.ref.namespace))
     except ForbiddenError as error:
         raise needs(record.ref.namespace, error, kept=True) from error
+    await _without_config_map(cluster, record, tell)
     if not left:
         await asyncio.to_thread(records.forget, record.session)
     return released
+
+
+async def _without_config_map(cluster: Cluster, record: Record, tell: Tell | None) -> None:
+    """The session's ConfigMap is the last of it in the cluster, and belongs to the workload: where
+    it may not be deleted, all else is put back none the less."""
+    config = session_config_map(record.session, record.ref.namespace)
+    try:
+        await cluster.delete(config)
+    except ForbiddenError as error:
+        hint = f"It goes with {display_name(record.ref)}, or when somebody deletes it."
+        _tell(tell, Remark(f"{error.message}; it stays", True, tuple(error.details), hint))
+
+
+def _of(facts: ClusterFacts, record: Record) -> bool:
+    """Is it the cluster of the record? Who may not read its uid has recorded its address."""
+    return record.cluster in (facts.uid, f"server {facts.server}")
 
 
 def _for_pods_alone(record: Record, left: tuple[Object, ...]) -> Record:
@@ -145,12 +161,12 @@ async def restore_all(
         _tell(tell, Remark(problem, warning=True, hint="It was left as it is."))
     if not kept.records:
         return ()
-    uid = (await cluster.facts()).uid
+    facts = await cluster.facts()
     result: list[Attempt] = []
     for record in kept.records:
         if only is not None and record.ref != only:
             continue
-        if record.cluster != uid:
+        if not _of(facts, record):
             problem = f"it is of another cluster, reached by context `{record.context}`"
             result.append(Attempt(record, problem=problem))
         else:
@@ -216,6 +232,8 @@ async def _tried(
 
 async def _lives(cluster: Cluster, record: Record, clock: Clock) -> str:
     """How it is known that a session goes on; empty where it does not, as far as anybody knows."""
+    if record.stays:
+        return ""
     life = life_of(record.holder, record.session)
     if life is Life.ALIVE:
         return f"it still runs: {record.holder}"

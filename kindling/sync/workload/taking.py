@@ -23,7 +23,7 @@ from kindling.sync.protocol import Clock
 from kindling.sync.template.normal import template_bytes
 from kindling.sync.template.patch import chosen
 from kindling.sync.template.restore import begin
-from kindling.sync.template.session import SecondSessionError, Session, held
+from kindling.sync.template.session import Held, SecondSessionError, Session, held
 from kindling.sync.workload.agents import (
     MANAGER,
     architecture_of,
@@ -214,7 +214,8 @@ async def _free(
             hint="Stop that session first. If it is gone without a trace, "
             "`kindling sync --restore` puts back what it left.",
         )
-    life = life_of(record.holder, record.session)
+    # Whatever brought what was meant to stay is over, wherever it ran.
+    life = Life.DEAD if record.stays else life_of(record.holder, record.session)
     if life is Life.ALIVE:
         by_us = record.holder.pid == os.getpid()
         raise SecondSessionError(
@@ -224,17 +225,25 @@ async def _free(
         )
     if life is Life.ELSEWHERE:
         raise await _elsewhere(cluster, ref, record, f"{called} is held by {other}", clock)
-    tell(
-        Remark(
-            f"{called} was held by {other}, whose process ended without putting it back; "
-            "that is done now"
-        )
-    )
+    tell(Remark(_found(called, other, record)))
     await restore(
         cluster, record, records=_Keeping(records), clock=clock, tell=tell, fresh=record.patched
     )
     kept = await asyncio.to_thread(records.get, record.session)
     return await cluster.get(ref), (kept or record).touched, (record.session,)
+
+
+def _found(called: str, other: Held, record: Record) -> str:
+    """What is said of a session that is over and has left something."""
+    if not record.stays:
+        return (
+            f"{called} was held by {other}, whose process ended without putting it back; "
+            "that is done now"
+        )
+    brought = f"{called} has what {other} brought to stay (`--once`)"
+    return f"{brought}; " + (
+        "its pod template is put back first" if record.patched else "this session takes it over"
+    )
 
 
 async def _parted(

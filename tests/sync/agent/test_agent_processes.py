@@ -282,6 +282,61 @@ def test_a_restart_starts_the_same_program_anew(binary: Path, root: Path, contro
         assert process.wait(LIMIT) == 42
 
 
+def test_a_program_in_the_control_folder_is_run_with_the_words_of_the_other(
+    binary: Path, root: Path, control: Path
+) -> None:
+    where = ("--control", str(control), "--hold")
+    argv = ("sh", "-c", "echo first; exec sleep 600", "a b", "")
+    brought = control / "program"
+    with (
+        _supervised(binary, *argv, options=where) as process,
+        serving(binary, root, *where[:2]) as talk,
+    ):
+        talk.hello()
+        assert _line(process) == ["first"]
+        # It is put in place at once, as every file is.
+        (control / "new").write_text("#!/bin/sh\nprintf '<%s>' \"$@\"; echo\n")
+        (control / "new").chmod(0o755)
+        (control / "new").rename(brought)
+        assert _ask(talk, Command.RESTART).running
+        assert " ".join(_line(process)) == "<-c><echo first; exec sleep 600><a b><>\n"
+
+        # One that cannot be run is said, and the image's own does not pass for it.
+        (control / "new").write_bytes(b"\x7fELF, of another machine")
+        (control / "new").chmod(0o755)
+        (control / "new").rename(brought)
+        talk.send(Control(talk.ident(), Command.RESTART, 0, 30_000))
+        assert talk.until(Refused).errno == errno.ENOEXEC
+        status = _ask(talk, Command.STATUS)
+        assert (status.pid, status.running) == (0, False)
+        brought.unlink()
+        assert _ask(talk, Command.RESTART).running
+        assert _line(process) == ["first"]
+
+
+def test_a_container_with_a_brought_program_that_cannot_be_run_waits_for_the_next(
+    binary: Path, root: Path, control: Path
+) -> None:
+    (control / "program").write_bytes(b"no program")
+    where = ("--control", str(control), "--hold")
+    with (
+        _supervised(binary, "echo", "first", options=where) as process,
+        serving(binary, root, *where[:2]) as talk,
+    ):
+        assert process.stderr is not None
+        said = b"kindling-agent: cannot run `%s/program` (13)\n" % os.fsencode(control)
+        assert process.stderr.readline() == said
+        talk.hello()
+        status = _ask(talk, Command.STATUS)
+        assert (status.pid, status.generation, status.last) == (0, 0, 126)
+        (control / "program").unlink()
+        assert _ask(talk, Command.RESTART).running
+        assert _line(process) == ["first"]
+    (control / "program").write_bytes(b"no program")
+    with _supervised(binary, "echo", "first", options=where[:2]) as process:
+        assert process.wait(LIMIT) == 126
+
+
 def test_one_that_does_not_stop_is_killed_after_its_grace(
     binary: Path, root: Path, control: Path
 ) -> None:

@@ -118,6 +118,22 @@ def test_a_script_of_unknown_text_and_name_tells_nothing_by_its_arguments() -> N
     assert detect(["/app/deploy.sh", "go"]).runtime.key == ""
 
 
+def test_apaches_control_script_is_apache_and_keeps_signals_to_itself() -> None:
+    script = (
+        '#!/bin/sh\nHTTPD=/usr/sbin/apache2\ncase $1 in\n*)\n  $HTTPD "$@"\nesac\nexit $ERROR\n'
+    )
+    path = "/usr/sbin/apache2ctl"
+    for argv in (["/bin/sh", path, "-D", "FOREGROUND"], [path, "-D", "FOREGROUND"]):
+        found = detect(argv, scripts={path: script})
+        assert (found.runtime.key, found.direct) == ("apache2", False)
+    processes = [
+        (1, b"/bin/sh\0/usr/sbin/apache2ctl\0-D\0FOREGROUND\0"),
+        (9, b"/usr/sbin/apache2\0-D\0FOREGROUND\0"),
+        (10, b"/usr/sbin/apache2\0-D\0FOREGROUND\0"),
+    ]
+    assert process_of("apache2", processes) == 9
+
+
 def test_a_script_of_package_json_is_followed() -> None:
     package = json.dumps({"scripts": {"start": "NODE_ENV=x nodemon a.js", "web": "next dev"}})
     scripts = {"package.json": package}

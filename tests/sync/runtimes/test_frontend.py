@@ -10,6 +10,7 @@ from kindling.sync.runtimes.frontend import (
     configured_by,
     document_root,
     frontend,
+    option_of,
     output_folder,
     package_manager,
 )
@@ -124,7 +125,22 @@ def test_row_66_a_web_server_is_asked_for_the_configuration_that_it_has_read(
         ("caddy", "", "/usr/share/caddy"),
         ("caddy", ":80 {\n\troot * /srv\n\tfile_server\n}", "/srv"),
         ("caddy", ":80 {\n\troot /srv/site\n}", "/srv/site"),
+        ("caddy", '{"handler": "file_server", "root": "/srv/json"}', "/srv/json"),
     ],
 )
 def test_row_66_where_a_web_server_takes_its_files_from(server: str, text: str, root: str) -> None:
     assert document_root(server, text) == root
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("caddy run --config /etc/a --adapter caddyfile", "/etc/a"),
+        ("caddy run -c /etc/a", "/etc/a"),
+        ("caddy run --config=/etc/a", "/etc/a"),
+        ("caddy run --configs /etc/a", ""),
+        ("caddy run --config", ""),
+    ],
+)
+def test_an_option_is_read_in_each_of_its_ways(line: str, value: str) -> None:
+    assert option_of(line.split(), "--config", "-c") == value

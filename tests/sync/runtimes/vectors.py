@@ -51,6 +51,8 @@ MENDED: tuple[tuple[str, str], ...] = (
     ("/bin/sh /docker-entrypoint.sh nginx -g 'daemon off;'", "nginx"),
     ("docker-entrypoint.sh node server.js", "node"),
     ("docker-php-entrypoint php-fpm", "php-fpm"),
+    ("/bin/sh /usr/sbin/apache2ctl -D FOREGROUND", "apache2"),
+    ("/usr/sbin/apachectl -D FOREGROUND", "apache2"),
     ("/cnb/lifecycle/launcher gunicorn app:app", "gunicorn"),
     # Initial processes, users, environments.
     ("tini -- node server.js", "node"),

@@ -32,6 +32,7 @@ from kindling.sync.rules.landing import Context
 from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.session.order import Order, Report
 from kindling.sync.session.session import SyncSession
+from kindling.sync.template.patch import CONTROL_FOLDER
 from kindling.sync.transport.link import AgentLink
 from kindling.sync.trees.batch import Batch
 from kindling.sync.trees.manifest import TreeManifest
@@ -86,11 +87,12 @@ class FolderLink:
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
         await self._pod.before_apply(self)
         self._pod.fit(batch)
+        for one in batch.puts:
+            self._pod.own(one.path)
         return await self._inner.apply(batch, contents)
 
     async def try_out(self, place: str) -> None:
-        if self._pod.foreign:
-            raise CannotCarryError(f"Cannot change `/{place}`: permission denied", hint="--chown")
+        self._pod.own(place)
         await self._inner.try_out(place)
 
     async def run(
@@ -177,6 +179,11 @@ class Pod:
             raise NoRoomError(f"{self.container}: the disk is full", hint="Make room.")
         if self.closed:
             raise CannotCarryError(f"{self.container}: it is a read-only file system")
+
+    def own(self, place: str) -> None:
+        """Refuse a place of another user. Volumes that a session brings are everybody's."""
+        if self.foreign and not place.startswith(f"{CONTROL_FOLDER.strip('/')}/"):
+            raise CannotCarryError(f"Cannot change `/{place}`: permission denied", hint="--chown")
 
     def fit(self, batch: Batch) -> None:
         left = self.room

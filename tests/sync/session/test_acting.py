@@ -129,7 +129,9 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
         works[0] = False
         stage.write("app.py", "1")
         await session.changed(["app.py"])
-        assert any("no effect" in one.text for one in stage.told(Remark))
+        (said,) = [one.text for one in stage.told(Remark) if "no effect" in one.text]
+        assert "deployment/web" in said
+        assert "is rolled out once" in said
         (container,) = stage.cluster.objects("Deployment")[0]["spec"]["template"]["spec"][
             "containers"
         ]
@@ -141,6 +143,44 @@ async def test_a_signal_without_effect_ends_in_supervision_and_says_so(stage: St
         assert (await session.changed(["app.py"])).acted == "restart"
         stage.assert_equal()
     assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == before
+
+
+async def test_a_signal_without_effect_is_told_where_a_paused_workload_cannot_be_supervised(
+    stage: Stage,
+) -> None:
+    works: list[bool] = [True]
+
+    def prepare(pod: Pod) -> None:
+        def signalled(one: Pod) -> None:
+            if works[0]:
+                one.processes.append(Process(70 + len(one.signals), 1, 70, "1", ()))
+
+        pod.processes, pod.on_signal = _master(7, 8), signalled
+
+    stage.argv, stage.prepare = GUNICORN, prepare
+    stage.write("app.py")
+    stage.deploy()
+    async with running(stage, stage.session(restart=True)) as session:
+        live = dict(stage.cluster.objects("Deployment")[0])
+        template = live["spec"]["template"]
+        live["spec"] = {**live["spec"], "paused": True}
+        stage.cluster.put(live)
+        works[0] = False
+        stage.write("app.py", "1")
+        assert (await session.changed(["app.py"])).ok
+        (said,) = [one for one in stage.told(Remark) if "no effect" in one.text]
+        assert (said.warning, "is paused" in said.text) == (True, True)
+        assert "kubectl rollout resume" in said.hint
+        assert stage.cluster.objects("Deployment")[0]["spec"]["template"] == template
+        stage.assert_equal()
+        live = dict(stage.cluster.objects("Deployment")[0])
+        live["spec"] = {**live["spec"], "paused": False}
+        stage.cluster.put(live)
+        stage.write("app.py", "2")
+        await session.changed(["app.py"])
+        (container,) = session.containers
+        assert container.supervised
+        stage.assert_equal()
 
 
 @pytest.mark.parametrize("given_back", [True, False], ids=["taking", "giving-back"])
@@ -307,6 +347,47 @@ async def test_what_was_built_goes_over_the_program_and_the_sources_stay_here(
         assert all((pod.root / "srv/server").read_text() == "two" for pod in stage.current)
 
 
+@pytest.mark.parametrize("held", ["one", "other"], ids=["equal", "another"])
+async def test_a_program_that_may_not_be_replaced_is_run_from_the_sessions_own_volume(
+    stage: Stage, held: str
+) -> None:
+    """Whether the image has another program than the build makes, or just that one."""
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "srv").mkdir()
+        (pod.root / "srv/server").write_text(held)
+        (pod.root / "srv/server").chmod(0o755)
+        pod.foreign = True
+
+    def run() -> list[str]:
+        paths = [pod.root / ".kindling-control/program" for pod in stage.current]
+        return [path.read_text() if path.exists() else "" for path in paths]
+
+    stage.argv, stage.prepare = ("/srv/server", "--port", "80"), prepare
+    stage.write("main.go", "one")
+    _building(stage, lambda: (stage.source / "main.go").read_text())
+    stage.deploy(2, securityContext={"readOnlyRootFilesystem": True})
+    (before,) = (one["spec"]["template"] for one in stage.cluster.objects("Deployment"))
+    async with running(stage, stage.session(overrides=OWN)) as session:
+        (live,) = stage.cluster.objects("Deployment")
+        spec = live["spec"]["template"]["spec"]
+        assert "initContainers" not in spec, "a volume over the destination is of no use"
+        assert run() == ["one", "one"]
+        (said,) = [one for one in stage.told(Remark) if "cannot be replaced" in one.text]
+        assert "`/srv/server`" in said.text
+        assert not said.warning
+        stage.write("main.go", "two")
+        outcome = await session.changed(["main.go"])
+        assert (outcome.built, outcome.acted, outcome.ok) == (True, "restart", True)
+        assert run() == ["two", "two"]
+        assert [pod.restarts for pod in stage.current] == [2, 2]
+        assert {(pod.root / "srv/server").read_text() for pod in stage.current} == {held}
+        stage.restart_container()
+        await stage.until(lambda: run() == ["two", "two"], "the new container's program")
+    (live,) = stage.cluster.objects("Deployment")
+    assert live["spec"]["template"] == before
+
+
 async def test_a_failed_build_leaves_the_pods_alone_from_the_first_on(stage: Stage) -> None:
     """Row 64: nothing is touched."""
     stage.argv = ("/srv/server",)
@@ -374,3 +455,33 @@ async def test_a_front_end_is_built_into_the_document_root_and_old_assets_go(
         await session.changed(["src/main.ts"])
         assert {one.name for one in www.iterdir()} == {"50x.html", "index-b.js"}
         assert stage.pod().signals == []
+
+
+@pytest.mark.parametrize(
+    ("line", "root"),
+    [
+        ("caddy file-server --root /srv/site --listen :8080", "srv/site"),
+        ("caddy run --config /etc/my.caddy --adapter caddyfile", "srv/named"),
+        ("caddy run", "srv/usual"),
+    ],
+)
+async def test_a_front_end_lands_where_caddy_was_told_to_serve_from(
+    stage: Stage, line: str, root: str
+) -> None:
+    def make(call: Call) -> None:
+        del call
+        (stage.source / "dist").mkdir(exist_ok=True)
+        (stage.source / "dist/index-a.js").write_text("js")
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "etc/caddy").mkdir(parents=True, exist_ok=True)
+        (pod.root / "etc/caddy/Caddyfile").write_text(":80 {\n\troot * /srv/usual\n}\n")
+        (pod.root / "etc/my.caddy").write_text(":80 {\n\troot * /srv/named\n}\n")
+
+    stage.argv, stage.prepare = tuple(line.split()), prepare
+    stage.write("package.json", '{"scripts": {"build": "vite build"}}')
+    (stage.source / "node_modules").mkdir()
+    stage.processes.answer("npm", "run", "build", program=Program(effect=make))
+    stage.deploy()
+    async with running(stage, stage.session(restart=True)):
+        assert (stage.pod().root / root / "index-a.js").read_text() == "js"

@@ -6,10 +6,11 @@ import asyncio
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from kindling.errors import ClusterError
+from kindling.errors import ClusterError, ConfigError, UsageError
 from kindling.lang.declared import SyncStep
 from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import CannotCarryError, Container, Link
@@ -17,6 +18,7 @@ from kindling.sync.rules.landing import Context
 from kindling.sync.runtimes.plan import Overrides
 from kindling.sync.session.beginning import begin, present
 from kindling.sync.session.order import Order
+from kindling.sync.source.tree import SourceTree
 from kindling.testing.clock import FakeClock
 from kindling.testing.cluster import FakeCluster
 from tests.sync.workload.playing import Controller, deployment, ref_of
@@ -124,3 +126,84 @@ async def test_a_container_that_only_crashes_is_named_with_its_log_and_not_waite
     assert said.hint == f"{logs} may say why it does not."
     assert "CrashLoopBackOff" in said.details[0]
     assert caught.value.hint.endswith(f"{logs} may say why.")
+
+
+class Watched:
+    """As much of a link as is needed to see it closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+async def test_a_container_is_reached_while_the_source_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 10,000 files that takes as long as all the rest before the copy."""
+    cluster, reached = FakeCluster(), asyncio.Event()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+    whole = SourceTree.open
+
+    async def slow(*args: Any, **kwargs: Any) -> SourceTree:
+        await reached.wait()
+        return await whole(*args, **kwargs)
+
+    async def without_shell(container: Container) -> Link:
+        reached.set()
+        raise CannotCarryError(f"{container} has no shell")
+
+    monkeypatch.setattr(SourceTree, "open", slow)
+    async with asyncio.timeout(60):
+        begun = await begin(
+            ordered(cluster, tmp_path), cluster, without_shell, FakeClock(), lambda _: None
+        )
+    assert begun.patch
+
+
+async def test_a_mistake_in_the_source_is_said_first_and_leaves_no_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, link, reached = FakeCluster(), Watched(), asyncio.Event()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+
+    async def wrong(*_args: Any, **_kwargs: Any) -> SourceTree:
+        await reached.wait()
+        raise ConfigError("a pattern is none")
+
+    async def linked(_: Container) -> Link:
+        reached.set()
+        return cast(Link, link)
+
+    monkeypatch.setattr(SourceTree, "open", wrong)
+    with pytest.raises(ConfigError, match="a pattern is none"):
+        await begin(ordered(cluster, tmp_path), cluster, linked, FakeClock(), lambda _: None)
+    assert link.closed
+
+
+async def test_a_cluster_that_fails_is_said_when_the_source_is_right(tmp_path: Path) -> None:
+    cluster = FakeCluster()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+
+    async def never(container: Container) -> Link:
+        raise ClusterError(f"{container} is out of reach")
+
+    with pytest.raises(ClusterError, match="is out of reach"):
+        await begin(ordered(cluster, tmp_path), cluster, never, FakeClock(), lambda _: None)
+
+
+async def test_a_mirror_of_the_root_is_refused(tmp_path: Path) -> None:
+    cluster, link = FakeCluster(), Watched()
+    cluster.put(deployment())
+    Controller(cluster).settle()
+
+    async def linked(_: Container) -> Link:
+        return cast(Link, link)
+
+    order = replace(ordered(cluster, tmp_path), mirror=True, steps=(SyncStep(".", "/"),))
+    with pytest.raises(UsageError, match="A mirror of `/`"):
+        await begin(order, cluster, linked, FakeClock(), lambda _: None)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from kindling.errors import ExecutionError
+from kindling.errors import ExecutionError, UsageError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.errors import UnreachableError
+from kindling.lang.declared import SyncStep
 from kindling.sync.notices import Reached, Remark
 from kindling.sync.protocol import CannotCarryError, Container, LinkLostError
 from kindling.sync.rules.failures import Action
@@ -217,7 +218,8 @@ async def test_a_beginning_is_given_up_after_a_while_with_nothing_touched(
 async def test_a_program_that_no_build_could_replace_is_told_when_the_session_begins(
     stage: Stage,
 ) -> None:
-    """The image has just what the build makes, so that nothing is to be brought before a save."""
+    """The image has just what the build makes, so that nothing is to be brought before a save; and
+    what the supervisor runs is not the program itself."""
 
     def prepare(pod: Pod) -> None:
         (pod.root / "srv").mkdir()
@@ -225,7 +227,7 @@ async def test_a_program_that_no_build_could_replace_is_told_when_the_session_be
         (pod.root / "srv/server").chmod(0o755)
         pod.foreign = True
 
-    stage.argv, stage.prepare = ("/srv/server",), prepare
+    stage.argv, stage.prepare = ("tini", "--", "/srv/server"), prepare
     stage.write("main.go", "x")
     _builds(stage)
     stage.deploy()
@@ -252,3 +254,33 @@ async def test_files_that_may_not_be_changed_are_told_when_the_session_begins(
     async with running(stage, stage.session()):
         (said,) = [one for one in stage.told(Remark) if "permission denied" in one.text]
         assert (said.warning, said.hint) == (True, "--chown")
+
+
+async def test_a_folder_that_would_land_on_a_file_is_refused_before_anything_is_touched(
+    stage: Stage,
+) -> None:
+    def prepare(pod: Pod) -> None:
+        (pod.root / "etc").mkdir()
+        (pod.root / "etc/passwd").write_text("theirs")
+        (pod.root / "etc/empty").touch()
+
+    stage.prepare = prepare
+    stage.write("main.py")
+    stage.deploy()
+    before = _workload(stage)
+    for remote in ("/etc/passwd", "/etc/empty"):
+        session = stage.session(steps=(SyncStep(".", remote),))
+        with pytest.raises(UsageError, match=f"`{remote}` is a file in the container"):
+            await session.start()
+        await session.stop()
+    assert _workload(stage) == before
+    assert not stage.records.all().records
+    assert (stage.pod().root / "etc/passwd").read_text() == "theirs"
+
+
+async def test_that_there_is_nothing_to_carry_is_said(stage: Stage) -> None:
+    (stage.source / "folder").mkdir()
+    stage.deploy()
+    async with running(stage, stage.session()):
+        (said,) = (one for one in stage.told(Remark) if "no file to carry" in one.text)
+        assert not said.warning

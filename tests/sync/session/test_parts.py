@@ -13,6 +13,8 @@ from kindling.graph.node import FileSet
 from kindling.lang.declared import SyncStep
 from kindling.sync.protocol import Link, Process
 from kindling.sync.rules.landing import Context
+from kindling.sync.runtimes.detect import detect
+from kindling.sync.runtimes.plan import plan
 from kindling.sync.session.artefact import Artefact
 from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.latest import Latest
@@ -238,3 +240,58 @@ async def test_a_plan_knows_of_lock_files_that_are_not_synced(tmp_path: Path) ->
         "yarn.lock": "",
         "../package-lock.json": "",
     }
+
+
+@pytest.mark.parametrize(
+    ("runs", "files", "says"),
+    [
+        (
+            "/app/web",
+            {"Cargo.toml": '[package]\nname = "web"\n', "src/main.rs": "fn main() {}"},
+            "cargo build --bin web",
+        ),
+        (
+            "/app/two",
+            {"Cargo.toml": '[package]\nname = "web"\n', "src/bin/two.rs": "fn main() {}"},
+            "cargo build --bin two",
+        ),
+        (
+            "java -jar /app/web.jar",
+            {
+                "build.sbt": 'name := "web"',
+                "project/plugins.sbt": 'addSbtPlugin("com.eed3si9n" % "sbt-assembly" % "2.1.1")',
+            },
+            "sbt assembly, web.jar",
+        ),
+        (
+            "java -jar /app/web-3.jar",
+            {
+                "build.gradle": "plugins { id 'java' }",
+                "settings.gradle": "rootProject.name = 'web'",
+                "gradle.properties": "version=3",
+            },
+            "build/libs/web-3.jar",
+        ),
+        (
+            "/app/web",
+            {
+                "dune-project": "(lang dune 2.9)",
+                "bin/dune": "(executable (public_name web) (name main))",
+            },
+            "dune build bin/main.exe",
+        ),
+    ],
+)
+async def test_what_lies_below_the_source_folder_tells_what_is_built(
+    tmp_path: Path, runs: str, files: dict[str, str], says: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    source = await SourceTree.open(
+        Context(root=tmp_path, files=(FileSet((".",)),)), (SyncStep(".", "/app"),)
+    )
+    known = await source_of_plan(source)
+    strategy = plan(detect(runs.split(), project=known.files), source=known)
+    assert strategy.build is not None, strategy.warnings
+    assert says in strategy.says

@@ -9,6 +9,7 @@ import pytest
 
 from kindling.errors import UsageError
 from kindling.graph.spec import ObjectRef
+from kindling.kube.errors import ForbiddenError
 from kindling.sync.workload.finding import find
 from kindling.testing.cluster import FakeCluster
 from tests.sync.workload.playing import Controller, deployment, stateful_set
@@ -89,3 +90,41 @@ async def test_what_no_session_can_have_is_refused_by_its_kind() -> None:
     assert "there is no kind `deployment.batch`" in await refusal(world(), "deployment.batch/web")
     assert "names no workload" in await refusal(world(), "deployment/a/b")
     assert "No workload is named" in await refusal(world(), "")
+
+
+async def test_jobs_are_refused_by_their_plain_name_too() -> None:
+    job = {**deployment("nightly"), "apiVersion": "batch/v1", "kind": "Job"}
+    for cluster, asked in (
+        (world(job), "nightly"),
+        (world(job), "job/nightly"),
+        (world(), "cj/nightly"),
+    ):
+        text = await refusal(cluster, asked)
+        assert "job/nightly` cannot be synced" in text
+        assert "put its pod template into a Deployment" in text
+
+
+async def test_a_name_that_is_in_another_namespace_is_shown_the_way_there() -> None:
+    there = deployment("web")
+    there["metadata"]["namespace"] = "shop"
+    shop = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
+    cluster = FakeCluster()
+    cluster.put(shop)
+    cluster.put(there)
+    for word in ("web", "deploy/web"):
+        assert "There is one in namespace `shop`: `-n shop`" in await refusal(cluster, word)
+
+
+async def test_who_may_not_look_into_other_namespaces_gets_the_plain_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = world()
+    listed = cluster.list
+
+    async def here_alone(*args: Any, namespace: str = "", **more: Any) -> Any:
+        if not namespace:
+            raise ForbiddenError("Cannot list deployments: it is forbidden")
+        return await listed(*args, namespace=namespace, **more)
+
+    monkeypatch.setattr(cluster, "list", here_alone)
+    assert "There is none at all" in await refusal(cluster, "web")

@@ -90,6 +90,36 @@ async def until_complete(hold: Hold, sets: Sets) -> tuple[Container, ...]:
     raise AssertionError("the sets never end")
 
 
+async def test_a_lost_connection_is_told_once_and_so_is_its_return(tmp_path: Path) -> None:
+    async with (
+        room(tmp_path, deployment(replicas=1), patch=False) as here,
+        aclosing(here.hold.containers()) as sets,
+    ):
+        await until_complete(here.hold, sets)
+        here.told.clear()
+        returns: list[bool] = []
+        here.hold.back = lambda: returns.append(here.hold.cut_off)
+        task = asyncio.ensure_future(anext(sets))
+        for round_ in (1, 2):
+            here.cluster.go_away()
+            for _ in range(4):
+                await here.clock.advance(10)
+            assert here.hold.cut_off
+            assert not returns[round_ - 1 :]
+            here.cluster.come_back()
+            for _ in range(2):
+                await here.clock.advance(10)
+            assert returns == [False] * round_
+        said = [one.text for one in here.told if isinstance(one, Remark)]
+        assert said == 2 * [
+            "The connection to the cluster is lost; what is saved goes over when it is back",
+            "The connection to the cluster is back",
+        ]
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.mark.parametrize("patch", [True, False], ids=["patched", "files"])
 async def test_a_pod_that_is_replaced_is_another_container(tmp_path: Path, patch: bool) -> None:
     async with (

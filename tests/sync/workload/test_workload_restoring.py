@@ -13,7 +13,7 @@ import pytest
 
 from kindling.errors import UsageError
 from kindling.graph.spec import ObjectRef
-from kindling.kube.errors import UnreachableError
+from kindling.kube.errors import ForbiddenError, UnreachableError
 from kindling.kube.protocol import Cluster
 from kindling.sync.notices import Notice, Remark
 from kindling.sync.template.restore import Conflict
@@ -499,3 +499,51 @@ async def test_a_broken_pod_of_a_stateful_set_does_not_block_the_way_back(tmp_pa
         assert left == ()
         assert ("delete", ObjectRef("v1", "Pod", "db-0", "default")) in fake.writes
         await hold.release()
+
+
+async def test_a_config_map_that_may_not_be_deleted_keeps_nothing_else_from_being_put_back(
+    fake: FakeCluster, tmp_path: Path
+) -> None:
+    before = copy.deepcopy(live_of(fake)["spec"]["template"])
+    await held_by(fake, tmp_path)
+    end_life("s1")
+
+    class Refusing:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(fake, name)
+
+        async def delete(self, ref: ObjectRef, **more: Any) -> Any:
+            del more
+            raise ForbiddenError(f"Cannot delete {ref}: it is forbidden", details=["RBAC says so"])
+
+    told: list[Notice] = []
+    (attempt,) = await restore_all(
+        cast("Cluster", Refusing()), Records(tmp_path), clock=CLOCK, tell=told.append
+    )
+    assert attempt.released is not None
+    assert attempt.released.exact
+    assert live_of(fake)["spec"]["template"] == before
+    assert not Records(tmp_path).all().records
+    (said,) = (one for one in told if isinstance(one, Remark))
+    assert said.warning
+    assert "it stays" in said.text
+    assert said.details == ("RBAC says so",)
+
+
+async def test_what_somebody_left_who_may_not_read_the_uid_of_the_cluster_is_put_back_by_others(
+    fake: FakeCluster, tmp_path: Path
+) -> None:
+    """Their record has the address of the server in the place of its uid."""
+    hold = await held_by(fake, tmp_path)
+    end_life("s1")
+    facts = await fake.facts()
+    records = Records(tmp_path)
+    records.save(replace(hold.record, cluster="server https://elsewhere:6443"))
+    (other,) = await restore_all(fake, records, clock=CLOCK)
+    assert other.released is None
+    assert "another cluster" in other.problem
+    records.save(replace(hold.record, cluster=f"server {facts.server}"))
+    (ours,) = await restore_all(fake, records, clock=CLOCK)
+    assert ours.released is not None
+    assert ours.released.exact
+    assert not records.all().records

@@ -22,7 +22,7 @@ from kindling.sync.template.session import SESSION_ANNOTATION, SecondSessionErro
 from kindling.sync.workload.agents import RENEWED_ANNOTATION, session_config_map
 from kindling.sync.workload.hold import Hold
 from kindling.sync.workload.liveness import end_life
-from kindling.sync.workload.records import Records
+from kindling.sync.workload.records import Record, Records
 from kindling.sync.workload.restoring import restore_all
 from kindling.sync.workload.taking import session_name, take
 from kindling.testing.clock import FakeClock
@@ -184,6 +184,57 @@ async def test_what_a_dead_session_left_is_put_back_first_and_said_so(
 
 
 @pytest.mark.parametrize("patch", [True, False], ids=["patched", "files"])
+async def test_what_a_session_left_to_stay_is_the_next_ones_and_called_so(
+    fake: FakeCluster, desk: Desk, patch: bool, tmp_path: Path
+) -> None:
+    """Also at once, on another machine: whoever brought it has said that it is over."""
+    before = template(fake)
+    first = await desk.take(patch=patch)
+    await first.leave()
+    (record,) = desk.records.all().records
+    assert record.stays
+    assert record.touched == first.record.touched
+    await died(desk, **ELSEWHERE)
+    other = Desk(fake, tmp_path / "other", desk.clock)
+    hold = await other.take(session("s2"), patch=patch)
+    assert "has what session `s1`" in other.remarks()
+    assert "brought to stay (`--once`)" in other.remarks()
+    assert "whose process ended" not in other.remarks()
+    assert hold.record.recorded.before == before
+    await hold.release()
+    assert template(fake) == before
+
+
+async def test_what_was_left_to_stay_is_put_back_when_that_is_asked_for(
+    fake: FakeCluster, desk: Desk
+) -> None:
+    before = template(fake)
+    await (await desk.take()).leave()
+    (attempt,) = await restore_all(fake, desk.records, clock=desk.clock)
+    assert attempt.released is not None
+    assert attempt.released.exact
+    assert template(fake) == before
+    assert not desk.records.all().records
+
+
+async def test_a_disk_that_is_full_at_the_end_takes_nothing_back(
+    fake: FakeCluster, desk: Desk
+) -> None:
+    hold = await desk.take()
+
+    class Full(Records):
+        def save(self, record: Record) -> None:
+            raise StoreError(f"The record of {record.session} cannot be written")
+
+    hold.records = Full(desk.folder)
+    await hold.leave()
+    assert "cannot be written" in desk.remarks()
+    assert template(fake) == hold.template
+    (record,) = desk.records.all().records
+    assert not record.stays
+
+
+@pytest.mark.parametrize("patch", [True, False], ids=["patched", "files"])
 async def test_pods_that_an_ending_cut_short_left_are_the_next_sessions_to_make_fresh(
     fake: FakeCluster, desk: Desk, patch: bool
 ) -> None:
@@ -317,6 +368,8 @@ async def test_what_is_not_allowed_is_one_message_and_leaves_nothing(
             await desk.take()
         text = caught.value.render()
         assert f"not allowed in namespace `default`: Cannot {name}" in text
+        assert text.count("not allowed in namespace") == 1
+        assert "RBAC says so" in text
         assert "delete of ConfigMaps" in text
         assert "role `edit`" in text
         assert template(fake) == before

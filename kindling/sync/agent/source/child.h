@@ -6,6 +6,7 @@
 static char **environment;
 static u64 first_mask; /* the signal mask that the agent was started with */
 static u32 first_umask;
+static const char *stand_in; /* run in the place of argv[0], where it is there; the supervisor's */
 
 static const char *variable(char **env, const char *name) {
     u32 n = length(name);
@@ -19,6 +20,9 @@ static long execute(char **argv, char **env) {
     static char full[8192];
     const char *path = variable(env, "PATH");
     long error = ENOENT;
+    struct stat st;
+    /* One that is there and cannot be run is an error: the old program must not pass for it. */
+    if (stand_in && fstatat(AT_FDCWD, stand_in, &st) == 0) return -execve(stand_in, argv, env);
     for (const char *p = argv[0]; *p; p++)
         if (*p == '/') return -execve(argv[0], argv, env);
     if (!argv[0][0]) return ENOENT;

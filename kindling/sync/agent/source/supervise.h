@@ -208,11 +208,23 @@ static __attribute__((noreturn)) void supervise(char **argv, const char *folder,
     umask(first_umask);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     int signals = (int)signalfd4(-1, &all, O_CLOEXEC | O_NONBLOCK);
-    if (folder) control_open(folder);
+    if (folder) {
+        static char path[PATH_MOST + 16];
+        control_open(folder);
+        /* The kernel takes no longer path, so that the folder was not opened with one. */
+        if (length(folder) <= PATH_MOST) {
+            append(append(path, folder), "/program");
+            stand_in = path;
+        }
+    }
     long pid = boss_start();
     if (pid < 0) {
-        complain("cannot run", argv[0], -pid);
-        leave(pid == -ENOENT ? 127 : 126);
+        struct stat st;
+        int brought = hold && stand_in && fstatat(AT_FDCWD, stand_in, &st) == 0;
+        complain("cannot run", brought ? stand_in : argv[0], -pid);
+        boss.last = pid == -ENOENT ? 127 : 126;
+        /* A new container would find the same: what is brought next mends it. */
+        if (!brought) leave(boss.last);
     }
     for (;;) {
         struct pollfd fds[2] = {
