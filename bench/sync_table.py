@@ -75,7 +75,7 @@ def rendered(sections: Sequence[Section]) -> str:
             if told:
                 text = f"  {one.name}: {', '.join(told)}"
                 lines += textwrap.wrap(text, 80, subsequent_indent="    ", break_on_hyphens=False)
-    return "\n".join(lines).strip("\n")
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
 
 
 def _row(section: Section, one: Found) -> str:

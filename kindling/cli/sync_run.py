@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import tempfile
 from collections.abc import Awaitable, Collection, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -19,7 +18,13 @@ from kindling.cli.sync_options import Source, destination
 from kindling.cli.sync_places import own_records
 from kindling.cli.sync_watch import Keeper
 from kindling.cli.there import tell, wanted_cluster
-from kindling.errors import ExecutionError, InterruptError, KindlingError, WorldError
+from kindling.errors import (
+    ExecutionError,
+    InterruptError,
+    KindlingError,
+    StoreError,
+    WorldError,
+)
 from kindling.graph.steps import LEFT_OUT
 from kindling.objects.identity import display_name
 from kindling.sync.notices import Built, Found, Notice, Released, Remark
@@ -123,6 +128,7 @@ async def _made(invocation: Invocation, asked: Asked, face: Face, stack: AsyncEx
     from kindling.sync.workload.agents import needs
     from kindling.sync.workload.finding import find
     from kindling.sync.workload.records import Records
+    from kindling.sync.workload.scratch import remove_scratch
 
     environment = dict(os.environ)
     clock = SystemClock()
@@ -144,19 +150,39 @@ async def _made(invocation: Invocation, asked: Asked, face: Face, stack: AsyncEx
     announced = (await reached.cluster.facts()).registry
     images = ImageConfigs(engine, hosts=announced.from_here if announced else str)
     stack.push_async_callback(images.close)
-    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="kindling-sync-"))
+    records = own_records(invocation, environment)
+    folder = await asyncio.to_thread(scratch_for, records, ref)
+    stack.push_async_callback(asyncio.to_thread, remove_scratch, folder)
     run = _Run(asked, ref, reached, face, clock)
     run.session = SyncSession(
         order,
         cluster=reached.cluster,
-        records=Records(own_records(invocation, environment)),
+        records=Records(records),
         processes=programs,
         clock=clock,
         tell=run.tell,
-        folder=Path(folder),
+        folder=folder,
         images=images,
     )
     return run
+
+
+def scratch_for(records: Path, ref: ObjectRef) -> Path:
+    """Where a session builds: beside its record, so that the next one removes what one left there
+    that was killed.
+
+    Raises:
+        StoreError: The disk refuses; nothing was touched.
+    """
+    from kindling.sync.workload.scratch import make_scratch
+
+    try:
+        return make_scratch(records / "scratch", ref.name)
+    except OSError as error:
+        raise StoreError(
+            f"A sync session cannot write to {records}: {error.strerror}",
+            hint="Make the folder writable, or free space on its disk. Nothing was changed.",
+        ) from error
 
 
 def order_of(asked: Asked, ref: ObjectRef, live: Object) -> Order:

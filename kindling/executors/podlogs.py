@@ -10,6 +10,7 @@ from typing import Any
 
 from kindling.errors import ClusterError
 from kindling.executors.protocol import Clock, LogSink
+from kindling.kube.errors import ForbiddenError
 from kindling.kube.protocol import Cluster, Object
 from kindling.objects.pods import container_statuses, pod_name
 
@@ -112,6 +113,10 @@ class PodLogs:
                     async for line in received:
                         last = self._clock.time()
                         self._log(line, stream)
+                return
+            except ForbiddenError as error:
+                if not previous:
+                    self._log("; ".join((error.message, *error.details)), stream)
                 return
             except ClusterError as error:
                 if previous or not error.transient:

@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from kindling.cli.sync_run import scratch_for
+from kindling.errors import StoreError
 from kindling.graph.spec import ObjectRef
 from kindling.kube.protocol import PatchKind
 from kindling.sync.template.normal import template_bytes
 from kindling.sync.template.session import Session
 from kindling.sync.workload.records import Records
+from kindling.sync.workload.scratch import remove_scratch
 from kindling.sync.workload.taking import take
 from kindling.testing.clock import FakeClock
 from kindling.testing.cluster import FakeCluster
@@ -281,3 +284,26 @@ def test_restore_as_json_is_one_object_a_line(
     forms = [json.loads(line) for line in done.out.splitlines()]
     assert [form["type"] for form in forms] == ["released"]
     assert forms[0]["exact"] is True
+
+
+def test_what_a_killed_session_was_building_is_removed_by_the_next_one_alone(
+    tmp_path: Path,
+) -> None:
+    """Of one that lives, nothing is: its process is known by its number and its start."""
+    killed, lives = (scratch_for(tmp_path, _WEB) for _ in range(2))
+    about = killed.with_name(f"{killed.name}.json")
+    dead = {**json.loads(about.read_text()), "pid": 2**22 + 1, "started": "1"}
+    about.write_text(json.dumps(dead))
+    mine = scratch_for(tmp_path, _WEB)
+    assert not killed.exists()
+    assert not about.exists()
+    assert lives.is_dir()
+    remove_scratch(mine)
+    remove_scratch(lives)
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_disk_that_takes_no_session_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sync").write_text("a file in its place")
+    with pytest.raises(StoreError, match=r"cannot write to .*sync"):
+        scratch_for(tmp_path / "sync", _WEB)

@@ -4,6 +4,7 @@ other workloads, and of an operator that is installed."""
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ __all__ = ["Line", "Source", "find_operator", "find_sources", "follow", "read"]
 
 _API = f"{GROUP}/{VERSION}"
 _UPSTREAM = ("control-plane", "controller-manager")
+_GONE = re.compile(
+    r"rpc error: code = NotFound desc = an error occurred when try to find container "
+    r'"[0-9a-f]{64}": not found'
+)
+"""What a kubelet (of Kubernetes 1.20) writes into the log of a container that is removed while
+somebody reads: nothing that its program has said, and nothing is wrong."""
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 
@@ -203,7 +210,7 @@ async def _follow(source: Source, watch: PodWatch, logs: PodLogs) -> None:
 
 def _sink(source: Source, sink: Callable[[Line], None]) -> LogSink:
     def take(line: str, stream: str = "") -> None:
-        if source.container in ("", stream.rpartition("/")[2]):
+        if source.container in ("", stream.rpartition("/")[2]) and not _GONE.fullmatch(line):
             sink(Line(source.name, stream, line))
 
     return take

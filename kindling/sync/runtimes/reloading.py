@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from kindling.sync.runtimes.names import basename
@@ -142,6 +143,8 @@ def signal_refused(program: Program, environ: Mapping[str, str]) -> str:
             return "uvicorn without several `--workers` dies of SIGHUP"
     elif key == "gunicorn" and _named(arguments, ("--preload", "--preload-app")):
         return "gunicorn with `--preload` keeps the old code on SIGHUP"
+    elif key == "unicorn" and arguments and not _configured(arguments):
+        return "unicorn without a configuration (`-c`) starts a second master on SIGHUP"
     elif key == "starman" and _named(arguments, ("--preload-app",)):
         return "Starman with `--preload-app` keeps the old code on SIGHUP"
     elif key == "haproxy" and not _named(arguments, ("-W", "-Ws")):
@@ -149,6 +152,12 @@ def signal_refused(program: Program, environ: Mapping[str, str]) -> str:
     elif key == "uwsgi" and arguments and not _master(arguments):
         return "uWSGI reloads with `--master` alone"
     return ""
+
+
+def _configured(arguments: Sequence[str]) -> bool:
+    """Whether unicorn was given a file of settings."""
+    named = _named(arguments, ("-c", "--config-file"))
+    return bool(named) or any(re.match(r"-c[^-]", word) for word in arguments)
 
 
 def _master(arguments: Sequence[str]) -> bool:

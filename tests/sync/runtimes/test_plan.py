@@ -32,6 +32,7 @@ def found(line: str, environ: dict[str, str] | None = None) -> Detection:
         ("python -m uvicorn app:app --workers 4", "HUP", "", Check.NEW_CHILDREN),
         ("tini -- puma", "USR2", "", Check.NEW_IMAGE),
         ("unicorn -c x", "HUP", "", Check.NEW_CHILDREN),
+        ("unicorn -cx -p 80", "HUP", "", Check.NEW_CHILDREN),
         ("nginx -g 'daemon off;'", "HUP", "", Check.NEW_CHILDREN),
         ("apache2 -DFOREGROUND", "USR1", "", Check.NEW_CHILDREN),
         ("haproxy -W -f x", "USR2", "", Check.NEW_CHILDREN),
@@ -59,6 +60,7 @@ def test_row_55_a_server_with_a_signal_gets_it_and_is_supervised_if_it_has_no_ef
         ("gunicorn --preload app:app", "keeps the old code"),
         ("haproxy -f x", "`-W` alone"),
         ("uwsgi --http :80 --wsgi-file a.py", "`--master` alone"),
+        ("unicorn -l 0.0.0.0:80", "a second master"),
         ("starman --preload-app app.psgi", "keeps the old code"),
     ],
 )
