@@ -83,13 +83,19 @@ def patched(template: Manifest, session: Session, called: str = "The workload") 
         words = ("supervise", "--control", CONTROL_FOLDER, "--hold", "--", *session.argv)
         target["command"] = [AGENT_PATH, *words]
         target.pop("args", None)
-    # Each container has a folder of its own, as it has in the image.
-    folders = [(place, mine) for mine in mounts for place in session.writable]
+    # Each container has a folder of its own, as it has in the image; but for what a volume of its
+    # own is mounted over, which it can write.
+    folders = [
+        (place, mine)
+        for each, mine in zip(targets, mounts, strict=True)
+        for place in session.writable
+        if _mount_of(each, place) is None
+    ]
     for at, (place, mine) in enumerate(folders):
         volumes.append({"name": f"{OURS}files-{at}", "emptyDir": {}})
         mine.append({"name": f"{OURS}files-{at}", "mountPath": place})
     spec["volumes"] = [*(spec.get("volumes") or ()), *volumes]
-    if session.writable:
+    if folders:
         seed = _seed(target, [place for place, _ in folders])
         spec["initContainers"] = [seed, *(spec.get("initContainers") or ())]
     if session.architecture:

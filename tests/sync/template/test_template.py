@@ -371,6 +371,20 @@ def test_each_container_of_a_session_has_the_agent_and_folders_of_its_own() -> N
     assert not carries(during["spec"]["template"], who)
 
 
+def test_a_folder_that_a_container_has_a_volume_at_is_left_to_it() -> None:
+    of = template()
+    spec = of["spec"]
+    own = [{"name": "data", "mountPath": "/srv"}]
+    spec["containers"].append({**spec["containers"][0], "name": "worker", "volumeMounts": own})
+    spec["volumes"] = [{"name": "data", "emptyDir": {}}]
+    pod = patched(of, session("web", argv=(), writable=("/app", "/srv"), also=("worker",)))["spec"]
+    places = [[one["mountPath"] for one in each["volumeMounts"]] for each in pod["containers"]]
+    assert places == [["/.kindling-sync", "/app", "/srv"], ["/srv", "/.kindling-sync", "/app"]]
+    (seed,) = pod["initContainers"]
+    words = ["/app", "/.kindling-seed/0", "/srv", "/.kindling-seed/1", "/app", "/.kindling-seed/2"]
+    assert seed["command"] == [AGENT_PATH, "seed", *words]
+
+
 def test_a_record_of_a_session_in_one_container_is_read_whoever_wrote_it() -> None:
     record = begin(workload(template()), session("web")).record
     data = json.loads(record.to_json())
