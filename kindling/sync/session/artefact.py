@@ -26,13 +26,24 @@ class Artefact:
     names.
     """
 
-    def __init__(self, place: str, *, folder: bool, cache: StatCache | None = None) -> None:
+    def __init__(
+        self,
+        place: str,
+        *,
+        folder: bool,
+        cache: StatCache | None = None,
+        making: asyncio.Lock | None = None,
+    ) -> None:
+        """`making` is held by whoever makes another one."""
         self.place = place
+        self._making = making or asyncio.Lock()
         self.folder = folder
         self.tree: TreeManifest = EMPTY
         self._output: Path | None = None
         self._cache = cache or StatCache()
         self._had: set[str] = set()
+        self._owed: set[str] = set()
+        """Places that were looked at again for one container."""
 
     @property
     def tops(self) -> tuple[str, ...]:
@@ -47,26 +58,25 @@ class Artefact:
         return self._had
 
     async def read(self, output: Path) -> tuple[str, ...]:
-        """Take `output` for what is wanted; the places that are another thing now.
+        """Take `output` for what is wanted; the places that are another thing than when it was last
+        read.
 
         Raises:
             ExecutionError: It is not what was said.
         """
+        changed = await self._look(output)
+        changed.update(self._owed)
+        self._owed.clear()
+        return tuple(sorted(changed))
+
+    async def _look(self, output: Path) -> set[str]:
         self._output = output
         tree = await asyncio.to_thread(self._read, output)
         old, new = self.tree.entries, tree.entries
         changed = {path for path in {*old, *new} if old.get(path) != new.get(path)}
         self.tree = tree
         self._had.update(new)
-        return tuple(sorted(changed))
-
-    async def move(self, place: str) -> None:
-        """It lands on another place, before it was brought to any."""
-        self.place = place
-        self.tree = EMPTY
-        self._had.clear()
-        if self._output is not None:
-            await self.read(self._output)
+        return changed
 
     def part(self, places: Iterable[str]) -> TreeManifest:
         return part_of(self.tree.entries, places)
@@ -79,9 +89,16 @@ class Artefact:
     def excluded(self, place: str) -> bool:  # noqa: ARG002
         return False
 
-    async def again(self, place: str) -> None:  # noqa: ARG002
+    async def again(self, place: str) -> None:
         assert self._output is not None
-        await self.read(self._output)
+        # Whoever asks has what is found now; the others are to have it with the next build.
+        self._owed.add(place)
+        async with self._making:
+            try:
+                self._owed |= await self._look(self._output)
+            except (ExecutionError, OSError):
+                # There is none just now, and whoever asks goes without it.
+                return
 
     def _read(self, output: Path) -> TreeManifest:
         reader = TreeReader(output.parent, self._cache)

@@ -246,6 +246,9 @@ class Crew:
             return True
         if not (served.brought or self.engaged.is_set() or lean or await self._open(member)):
             return False
+        if member.behind:
+            # What was built has another place since.
+            return False
         link = member.replica.link
         size, files = served.brought.size, self._files() if places is None else len(places)
         seconds = self._clock.monotonic() - began

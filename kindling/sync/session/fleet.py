@@ -32,6 +32,8 @@ class Member:
     """Why it has to be caught up, as `kindling.sync.notices.Reached` says it."""
     behind: bool = True
     """It is not equal, and whoever follows catches it up."""
+    asked: int = 0
+    """How often it was left behind: what is brought meanwhile makes it no equal one."""
     missed: set[str] = field(default_factory=set)
     """Places that changed while it was caught up."""
     tries: int = 0
@@ -115,6 +117,7 @@ class Fleet:
 
     def leave_behind(self, member: Member, why: str, problem: str = "") -> None:
         """It is caught up later."""
+        member.asked += not member.behind
         member.behind = True
         member.why = member.why or why
         member.problem = problem

@@ -46,6 +46,8 @@ class Keeping:
         self._said: set[tuple[str, str]] = set()
         self._back = asyncio.Event()
         """The cluster answers again; another event each time."""
+        self._tries = 0
+        """How often the containers could not be followed, one time after the other."""
 
     async def run(self) -> None:
         """Until it is cancelled.
@@ -66,7 +68,6 @@ class Keeping:
     async def _attend(self) -> None:
         """Meet the containers as they come, also where the API server goes away meanwhile."""
         fleet = self._crew.fleet
-        tries = 0
         while True:
             async with fleet.attended:
                 fleet.renewed.clear()
@@ -75,15 +76,14 @@ class Keeping:
                     hold.back = self._hurry
                     async with aclosing(hold.containers()) as coming:
                         await self._meet(coming)
-                    tries = 0
                     continue
                 except ClusterError as problem:
                     if not problem.transient:
                         raise
-                    if not tries:
+                    if not self._tries:
                         self._tell(Remark(f"{problem.message}; it is waited for", warning=True))
-            tries += 1
-            await self._clock.sleep(_wait(tries))
+            self._tries += 1
+            await self._clock.sleep(_wait(self._tries))
 
     def _hurry(self) -> None:
         """The cluster is back: nothing waits any longer for its next try."""
@@ -104,6 +104,10 @@ class Keeping:
                 await asyncio.wait({following, renewed}, return_when=asyncio.FIRST_COMPLETED)
                 if following.done():
                     await fleet.meet(following.result())
+                    if self._tries:
+                        self._tries = 0
+                        self._tell(Remark("The cluster answers again"))
+                        self._hurry()
                     self._say()
                     following = asyncio.ensure_future(anext(coming))
         finally:

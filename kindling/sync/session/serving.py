@@ -79,13 +79,24 @@ class Service:
                 while member.behind or member.missed:
                     missed = sorted(member.missed)
                     member.missed.clear()
-                    if member.behind or replica.known is None:
-                        wish = missed if least else None
-                        got = await replica.catch_up(self.wanted(), wish, least=least)
-                        served.fresh = True
-                    else:
-                        got = await replica.bring(self.wanted(), missed)
-                    member.behind = False
+                    wanted, asked = self.wanted(), member.asked
+                    try:
+                        if member.behind or replica.known is None:
+                            wish = missed if least else None
+                            got = await replica.catch_up(wanted, wish, least=least)
+                            served.fresh = True
+                        else:
+                            got = await replica.bring(wanted, missed)
+                    except CannotCarryError:
+                        if self.wanted() is wanted:
+                            raise
+                        # It was refused where nothing is to be put any more.
+                        member.behind = True
+                        continue
+                    # What was built may land elsewhere by now, and somebody may have asked anew.
+                    member.behind = self.wanted() is not wanted or member.asked != asked
+                    if member.behind:
+                        member.missed.update(missed)
                     served.brought = served.brought + got
         except NoRoomError as problem:
             member.behind = True

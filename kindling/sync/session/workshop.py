@@ -1,6 +1,12 @@
-"""What is carried where sources are not: the last good build, and where it belongs over there."""
+"""What is carried where sources are not: the last good build, and where it belongs over there.
+
+A place is never changed under those who bring: what lands on another one is another artefact, so
+that whoever was served from the old one is to be served anew.
+"""
 
 from __future__ import annotations
+
+import asyncio
 
 from kindling.sync.notices import Built
 from kindling.sync.protocol import Link
@@ -24,19 +30,22 @@ class Workshop:
         self._beginning = beginning
         self._place = beginning.place
         """Where it lands; None: it could not be looked for yet."""
+        self._making = asyncio.Lock()
+        """Held while it becomes another one."""
 
     async def make(self) -> tuple[Built, tuple[str, ...]]:
         """Build; the places that are another thing now. A build that fails changes nothing."""
-        built = await self._builder.build()
-        output = self._builder.output
-        if not built.ok or output is None:
-            return built, ()
-        if self.artefact is None:
-            place = self._place
-            if place is None:
-                place = destination_of(self._beginning.source)
-            self.artefact = Artefact(place, folder=self._builder.job.folder)
-        return built, await self.artefact.read(output)
+        async with self._making:
+            built = await self._builder.build()
+            output = self._builder.output
+            if not built.ok or output is None:
+                return built, ()
+            if self.artefact is None:
+                place = self._place
+                if place is None:
+                    place = destination_of(self._beginning.source)
+                self.artefact = self._empty(place)
+            return built, await self.artefact.read(output)
 
     @property
     def lands(self) -> str | None:
@@ -46,18 +55,16 @@ class Workshop:
     async def aside(self) -> str | None:
         """Let it land where the supervisor runs it from, since the program may not be replaced: the
         place where it landed until now. None: it does already, or the supervisor runs another."""
-        made, output = self.artefact, self._builder.output
         place = ASIDE.strip("/")
-        if made is None or output is None or made.place == place or not self._beginning.replaces:
+        if not self._beginning.replaces:
             return None
-        # Another one: some container may be served from this one just now.
-        aside = Artefact(place, folder=False)
-        await aside.read(output)
-        if self.artefact is not made:
-            # Another container was as quick.
-            return None
-        self.artefact, self._place = aside, place
-        return made.place
+        async with self._making:
+            made = self.artefact
+            if made is None or made.place == place:
+                # Another container was as quick.
+                return None
+            await self._move(place)
+            return made.place
 
     async def settle_place(self, link: Link) -> None:
         """Find out where it belongs, before it is brought for the first time.
@@ -65,10 +72,23 @@ class Workshop:
         Raises:
             ClusterError: The container cannot be asked.
         """
-        found, artefact = self._beginning, self.artefact
-        if self._place is not None or artefact is None:
+        found = self._beginning
+        if self._place is not None or self.artefact is None:
             return
         destination = destination_of(found.source)
         place = await landing_place(found.detection, found.strategy, found.seen, destination, link)
-        self._place = place
-        await artefact.move(place)
+        async with self._making:
+            # Unless another container has said it meanwhile.
+            if self._place is None:
+                await self._move(place)
+
+    async def _move(self, place: str) -> None:
+        """It lands on this one. For whoever has `_making`."""
+        output = self._builder.output
+        assert output is not None
+        moved = self._empty(place)
+        await moved.read(output)
+        self.artefact, self._place = moved, place
+
+    def _empty(self, place: str) -> Artefact:
+        return Artefact(place, folder=self._builder.job.folder, making=self._making)

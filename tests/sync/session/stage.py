@@ -81,10 +81,12 @@ class FolderLink:
         return await self._inner.resolve(place)
 
     async def tree(self, places: Sequence[str], skip: Collection[str] = ()) -> TreeManifest:
+        await self._pod.held("tree")
         self._pod.trees += 1
         return await self._inner.tree(places, skip)
 
     async def apply(self, batch: Batch, contents: Contents) -> Sent:
+        await self._pod.held("apply")
         await self._pod.before_apply(self)
         self._pod.fit(batch)
         for one in batch.puts:
@@ -92,6 +94,7 @@ class FolderLink:
         return await self._inner.apply(batch, contents)
 
     async def try_out(self, place: str) -> None:
+        await self._pod.held("try_out")
         self._pod.own(place)
         await self._inner.try_out(place)
 
@@ -156,6 +159,8 @@ class Pod:
     slow: asyncio.Event | None = None
     """Until it is set, nothing is applied."""
     waiting: bool = False
+    gates: dict[str, tuple[asyncio.Event, asyncio.Event]] = field(default_factory=dict)
+    """Calls of its links that tell that they have come, and wait until they may go on."""
     cuts: int = 0
     """So many of the next batches break the connection."""
     closed: bool = False
@@ -167,6 +172,12 @@ class Pod:
     trees: int = 0
     """How often its tree was read."""
     links: list[FolderLink] = field(default_factory=list)
+
+    async def held(self, call: str) -> None:
+        if call in self.gates:
+            come, on = self.gates[call]
+            come.set()
+            await on.wait()
 
     async def before_apply(self, link: FolderLink) -> None:
         if self.slow is not None:

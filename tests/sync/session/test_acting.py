@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -386,6 +387,50 @@ async def test_a_program_that_may_not_be_replaced_is_run_from_the_sessions_own_v
         await stage.until(lambda: run() == ["two", "two"], "the new container's program")
     (live,) = stage.cluster.objects("Deployment")
     assert live["spec"]["template"] == before
+
+
+@pytest.mark.parametrize("foreign", [True, False], ids=["refused", "open"])
+@pytest.mark.parametrize("call", ["tree", "apply", "try_out"])
+async def test_what_was_built_and_moves_while_a_container_is_given_it_comes_to_its_new_place(
+    stage: Stage, call: str, foreign: bool
+) -> None:
+    """At whatever point that container is, and whether it would have taken it at the old place."""
+    come, on = asyncio.Event(), asyncio.Event()
+    late: list[Pod] = []
+
+    def prepare(pod: Pod) -> None:
+        (pod.root / "srv").mkdir()
+        (pod.root / "srv/server").write_text("other" if call == "apply" else "one")
+        (pod.root / "srv/server").chmod(0o755)
+        pod.foreign = True
+        if not pod.container.supervised:
+            return
+        if not late:
+            late.append(pod)
+            pod.foreign = foreign
+            pod.gates[call] = (come, on)
+        else:
+            # It is refused, and moves what was built, once the other one is where it is held.
+            pod.gates["tree"] = (asyncio.Event(), come)
+
+    async def moved() -> None:
+        await stage.until(
+            lambda: any("cannot be replaced" in one.text for one in stage.told(Remark))
+        )
+        on.set()
+
+    stage.argv, stage.prepare = ("/srv/server",), prepare
+    stage.write("main.go", "one")
+    _building(stage, lambda: (stage.source / "main.go").read_text())
+    stage.deploy(2, securityContext={"readOnlyRootFilesystem": True})
+    async with asyncio.TaskGroup() as group:
+        group.create_task(moved())
+        async with running(stage, stage.session(overrides=OWN)):
+            programs = [pod.root / ".kindling-control/program" for pod in stage.current]
+            assert [path.read_text() for path in programs] == ["one", "one"]
+            assert [pod.restarts for pod in stage.current if pod not in late] == [1]
+            assert late[0].restarts >= 1
+    assert len([one for one in stage.told(Remark) if "cannot be replaced" in one.text]) == 1
 
 
 async def test_a_failed_build_leaves_the_pods_alone_from_the_first_on(stage: Stage) -> None:

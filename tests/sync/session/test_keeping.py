@@ -113,3 +113,19 @@ async def test_stopping_in_the_middle_of_a_batch_leaves_no_link(stage: Stage) ->
         await stopped
         await asyncio.gather(changing, return_exceptions=True)
         assert all(len(pod.links) == 1 for pod in pods)
+
+
+async def test_a_cluster_that_is_away_when_it_is_followed_is_told_to_be_back(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.deploy()
+
+    def said(text: str) -> int:
+        return sum(text in one.text for one in stage.told(Remark))
+
+    async with running(stage, stage.session()):
+        # Nobody follows yet.
+        stage.cluster.go_away()
+        await stage.until(lambda: said("it is waited for") == 1, "the loss")
+        stage.cluster.come_back()
+        await stage.until(lambda: said("The cluster answers again") == 1, "the return")
+    assert (said("it is waited for"), said("The cluster answers again")) == (1, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -11,16 +12,20 @@ import pytest
 from kindling.errors import ExecutionError
 from kindling.graph.node import FileSet
 from kindling.lang.declared import SyncStep
+from kindling.sync.notices import Built
 from kindling.sync.protocol import Link, Process
 from kindling.sync.rules.landing import Context
 from kindling.sync.runtimes.detect import detect
 from kindling.sync.runtimes.plan import plan
 from kindling.sync.session.artefact import Artefact
+from kindling.sync.session.beginning import Beginning
+from kindling.sync.session.building import Builder, Job
 from kindling.sync.session.known import noted, part_of, without_ways
 from kindling.sync.session.latest import Latest
 from kindling.sync.session.looking import look
 from kindling.sync.session.routes import Routes
 from kindling.sync.session.sourced import source_of_plan
+from kindling.sync.session.workshop import Workshop
 from kindling.sync.source.tree import SourceTree
 from kindling.sync.trees.batch import Batch, Chmod, Delete, Mkdir, Move, Put, Rmdir
 from kindling.sync.trees.batch import Link as LinkStep
@@ -167,6 +172,81 @@ async def test_a_program_can_be_run_where_it_lands(tmp_path: Path) -> None:
     assert made.file("usr/bin/app") == tmp_path / "server"
     with pytest.raises(ExecutionError, match="is no file"):
         await made.read(tmp_path)
+
+
+async def test_what_one_container_finds_of_a_build_is_owed_to_the_others(tmp_path: Path) -> None:
+    out = tmp_path / "server"
+    out.write_text("one")
+    made = Artefact("srv/server", folder=False)
+    await made.read(out)
+    out.write_text("another")
+    await made.again("srv/server")
+    assert made.tree.entries["srv/server"].size == 7
+    assert await made.read(out) == ("srv/server",)
+    assert await made.read(out) == ()
+    out.unlink()
+    await made.again("srv/server")
+    out.write_text("another")
+    assert await made.read(out) == ("srv/server",)
+
+
+async def test_what_a_build_is_just_making_is_looked_at_when_it_is_made(tmp_path: Path) -> None:
+    out, making = tmp_path / "server", asyncio.Lock()
+    out.write_text("one")
+    made = Artefact("srv/server", folder=False, making=making)
+    await made.read(out)
+    async with making:
+        out.write_text("ha")
+        looking = asyncio.ensure_future(made.again("srv/server"))
+        done, _ = await asyncio.wait({looking}, timeout=0.05)
+        assert not done
+        out.write_text("whole")
+    await looking
+    assert made.tree.entries["srv/server"].size == 5
+
+
+async def test_a_place_that_one_container_tells_is_never_seen_without_what_lands_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one comes while it is read there."""
+
+    async def place(*found: object) -> str:
+        del found
+        return "www"
+
+    class Maker:
+        job, output = Job((), (), True), tmp_path
+
+        async def build(self) -> Built:
+            return Built("make", 0.0)
+
+    (tmp_path / "index.js").write_text("js")
+    source = SimpleNamespace(syncs=())
+    found = SimpleNamespace(source=source, place=None, detection=None, strategy=None, seen=None)
+    monkeypatch.setattr("kindling.sync.session.workshop.landing_place", place)
+    workshop = Workshop(cast(Builder, Maker()), cast(Beginning, found))
+    await workshop.make()
+    reading, on = asyncio.Event(), asyncio.Event()
+    read = Artefact.read
+
+    async def held(self: Artefact, output: Path) -> tuple[str, ...]:
+        reading.set()
+        await on.wait()
+        return await read(self, output)
+
+    async def settled() -> None:
+        await workshop.settle_place(cast(Link, None))
+        assert workshop.artefact is not None
+        assert "www/index.js" in workshop.artefact.tree.entries
+
+    monkeypatch.setattr(Artefact, "read", held)
+    first = asyncio.ensure_future(settled())
+    await reading.wait()
+    second = asyncio.ensure_future(settled())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    on.set()
+    await asyncio.gather(first, second)
 
 
 class _Kernel:

@@ -272,6 +272,26 @@ async def test_what_the_container_did_to_synced_files_is_mended_when_it_matters(
         stage.assert_equal()
 
 
+async def test_a_look_at_everything_is_not_spared_by_a_change_under_way(stage: Stage) -> None:
+    stage.write("a.py")
+    stage.write("b.py")
+    stage.deploy()
+    async with running(stage, stage.session()) as session:
+        assert session._crew is not None
+        (member,) = session._crew.fleet
+        come, on = asyncio.Event(), asyncio.Event()
+        stage.pod().gates["apply"] = (come, on)
+        stage.write("a.py", "changed")
+        changing = asyncio.ensure_future(session.changed(["a.py"]))
+        await come.wait()
+        (stage.pod().root / "app/b.py").write_text("theirs")
+        looking = asyncio.ensure_future(session.changed([], rescan=True))
+        await stage.until(lambda: member.behind, "the look at everything")
+        on.set()
+        await asyncio.gather(changing, looking)
+        stage.assert_equal()
+
+
 async def test_what_is_known_wrongly_is_read_anew(stage: Stage) -> None:
     stage.write("d/a.py")
     stage.deploy()
