@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from kindling.sync.runtimes.build import LocalBuild
-from kindling.sync.runtimes.names import basename
-from kindling.sync.runtimes.runtime import Family
+from kindling.sync.runtimes.names import basename, by_name
+from kindling.sync.runtimes.runtime import Family, Mode
+from kindling.sync.runtimes.shell import SHELLS
 
 __all__ = ["Place", "devtools", "place"]
 
@@ -31,8 +32,12 @@ def place(argv: Sequence[str], family: Family, build: LocalBuild) -> Place | Non
 
     The program itself, the jar behind `-jar` or the one of that name in the class path, the folder
     of the `.dll`. A class path also names the server's own jars, and those are never written to.
+    Nor is a shell, an interpreter or a web server: what is built for one lands on the destination.
     """
     program = argv[0] if argv else ""
+    runs = by_name(program) if program else None
+    if basename(program) in SHELLS or (runs is not None and runs.mode is not Mode.BUILD):
+        return Place("")
     if basename(program) == "java":
         return _jar(argv, build)
     if basename(program) == "dotnet":

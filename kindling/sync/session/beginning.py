@@ -249,7 +249,11 @@ async def landing_place(
         return (await root_of(link, detection, seen)).strip("/")
     to = strategy.place
     if to is None or not to.path:
-        return destination
+        build = strategy.build
+        name = "" if build is None or build.folder else posixpath.basename(build.artefact)
+        # A destination that ends in the file's own name is the file.
+        same = posixpath.basename(destination) == name
+        return destination if not name or same else posixpath.join(destination, name)
     if not to.search:
         return seen.absolute(to.path).strip("/")
     found = await find_program(link, seen, to.path)

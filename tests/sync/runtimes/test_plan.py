@@ -208,6 +208,19 @@ def test_a_build_of_ones_own_is_used_for_any_runtime() -> None:
         plan(found("/app/it"), Overrides(build_cmd="make it"))
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["/bin/sh /app/run.sh", "/usr/local/bin/node server.js", "/usr/sbin/nginx", "python3.12"],
+)
+@pytest.mark.parametrize("output", ["out/app", "out/"])
+def test_what_is_built_never_lands_on_a_shell_an_interpreter_or_a_server(
+    line: str, output: str
+) -> None:
+    strategy = plan(found(line), Overrides(build_cmd="make it", build_output=output))
+    assert strategy.build is not None
+    assert strategy.place == Place("")
+
+
 @pytest.mark.parametrize("line", ["nginx", "caddy run", "/docker-entrypoint.sh nginx"])
 def test_row_66_a_front_end_is_built_and_copied_without_a_signal(line: str) -> None:
     strategy = plan(found(line), source=SITE)

@@ -15,8 +15,10 @@ from kindling.lang.declared import SyncStep
 from kindling.sync.notices import Notice, Remark
 from kindling.sync.protocol import CannotCarryError, Container, Link
 from kindling.sync.rules.landing import Context
-from kindling.sync.runtimes.plan import Overrides
-from kindling.sync.session.beginning import begin, present
+from kindling.sync.runtimes.build import Machine
+from kindling.sync.runtimes.plan import Overrides, Source, plan
+from kindling.sync.session.beginning import begin, landing_place, present
+from kindling.sync.session.looking import seen_from
 from kindling.sync.session.order import Order
 from kindling.sync.source.tree import SourceTree
 from kindling.testing.clock import FakeClock
@@ -207,3 +209,22 @@ async def test_a_mirror_of_the_root_is_refused(tmp_path: Path) -> None:
     order = replace(ordered(cluster, tmp_path), mirror=True, steps=(SyncStep(".", "/"),))
     with pytest.raises(UsageError, match="A mirror of `/`"):
         await begin(order, cluster, linked, FakeClock(), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("output", "destination", "place"),
+    [
+        ("out/run.sh", "app", "app/run.sh"),
+        ("out/run.sh", "app/run.sh", "app/run.sh"),
+        ("out/", "app", "app"),
+    ],
+)
+async def test_what_is_built_for_a_shell_lands_on_the_destination_under_its_own_name(
+    output: str, destination: str, place: str
+) -> None:
+    seen = seen_from(["/bin/sh", "/app/run.sh"])
+    detection, machine = seen.detected({}), Machine("linux", "amd64")
+    built = Overrides(restart=True, build_cmd="make it", build_output=output)
+    strategy = plan(detection, built, source=Source(), machine=machine, here=machine)
+    link = cast(Link, None)
+    assert await landing_place(detection, strategy, seen, destination, link) == place
